@@ -1,0 +1,10 @@
+package abi
+
+import "encoding/json"
+
+// UnmarshalJSON reads what MarshalJSON writes. Hosts alone need it; the linker
+// leaves it out of the guest.
+func (d *Decision) UnmarshalJSON(b []byte) error {
+	type plain Decision // without methods, so that the fields are read one by one
+	return json.Unmarshal(b, (*plain)(d))
+}

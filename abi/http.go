@@ -1,0 +1,119 @@
+package abi
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+)
+
+// HTTPRequest is what is needed of an HTTP request to find the AccessKey id
+// that it claims and to judge it. Headers need hold only those that can carry
+// a key id; a header that occurs twice is listed twice.
+type HTTPRequest struct {
+	Target  string       `json:"Target"` // request target as on the wire: path and query
+	Headers []HTTPHeader `json:"Headers,omitempty"`
+
+	SourceIP  netip.Addr `json:"SourceIp"`
+	VPCID     string     `json:"VpcId,omitempty"`
+	AccountID string     `json:"AccountId,omitempty"`
+	Service   string     `json:"Service,omitempty"`
+	Action    string     `json:"Action,omitempty"`
+	Protocol  string     `json:"Protocol,omitempty"`
+
+	// DenyMissingAccessKey makes a request without a key id a denial.
+	DenyMissingAccessKey bool `json:"DenyMissingAccessKey,omitempty"`
+}
+
+// HTTPHeader is one header line. Names compare without case.
+type HTTPHeader struct {
+	Name  string `json:"Name"`
+	Value string `json:"Value"`
+}
+
+// The binary HTTP request is a binary request without an AccessKeyId, its byte
+// 2 holding flags in place of that length, and behind it:
+//
+//	u32  length of the target, then the target
+//	u32  number of headers, then for each:
+//	     u32 length of the name, u32 length of the value, name, value
+//
+// Numbers are little-endian, nothing is padded.
+const (
+	HTTPFlagDenyMissing = 1 << 0
+)
+
+// AppendHTTPRequest appends the binary form to b.
+func AppendHTTPRequest(b []byte, r *HTTPRequest) ([]byte, Status) {
+	// One placeholder byte stands for the key id that is not known yet.
+	plain := Request{AccessKeyID: "-", SourceIP: r.SourceIP, VPCID: r.VPCID, AccountID: r.AccountID,
+		Service: r.Service, Action: r.Action, Protocol: r.Protocol}
+	at := len(b)
+	b, s := AppendRequest(b, &plain)
+	if s != StatusOK {
+		return b[:at], s
+	}
+	strings := at + RequestHeaderSize
+	b = append(b[:strings], b[strings+1:]...)
+	b[at+2] = 0
+	if r.DenyMissingAccessKey {
+		b[at+2] = HTTPFlagDenyMissing
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Target)))
+	b = append(b, r.Target...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Headers)))
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(h.Name)))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(h.Value)))
+		b = append(b, h.Name...)
+		b = append(b, h.Value...)
+	}
+	return b, StatusOK
+}
+
+// DecodeHTTPRequest reads a binary HTTP request that fills b. Its headers are
+// appended to headers, so that a caller can keep that slice; its strings alias b.
+func DecodeHTTPRequest(b []byte, headers []HTTPHeader) (HTTPRequest, Status) {
+	if len(b) < RequestHeaderSize || b[2]&^HTTPFlagDenyMissing != 0 {
+		return HTTPRequest{}, StatusInvalidRequest
+	}
+	flags := b[2]
+	b[2] = 0
+	plain, n, s := DecodeRequest(b)
+	b[2] = flags
+	if s != StatusOK {
+		return HTTPRequest{}, s
+	}
+	r := HTTPRequest{SourceIP: plain.SourceIP, VPCID: plain.VPCID, AccountID: plain.AccountID,
+		Service: plain.Service, Action: plain.Action, Protocol: plain.Protocol,
+		DenyMissingAccessKey: flags&HTTPFlagDenyMissing != 0}
+	rest, ok := unsafe.String(&b[0], len(b))[n:], true
+	number := func() (v uint32) {
+		if len(rest) < 4 {
+			ok = false
+			return 0
+		}
+		v = uint32(rest[0]) | uint32(rest[1])<<8 | uint32(rest[2])<<16 | uint32(rest[3])<<24
+		rest = rest[4:]
+		return v
+	}
+	text := func(length uint32) (t string) {
+		if uint64(length) > uint64(len(rest)) {
+			ok = false
+			return ""
+		}
+		t, rest = rest[:length], rest[length:]
+		return t
+	}
+	r.Target = text(number())
+	count := number()
+	for i := uint32(0); i < count && ok; i++ {
+		nameLength, valueLength := number(), number()
+		headers = append(headers, HTTPHeader{Name: text(nameLength), Value: text(valueLength)})
+	}
+	if !ok || rest != "" {
+		return HTTPRequest{}, StatusInvalidRequest
+	}
+	r.Headers = headers
+	return r, StatusOK
+}

@@ -1,0 +1,187 @@
+package abi
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+)
+
+// Request is one call to be judged. An empty string is an absent field; only
+// AccessKeyID and SourceIP are required.
+type Request struct {
+	AccessKeyID string     `json:"AccessKeyId"`
+	SourceIP    netip.Addr `json:"SourceIp"`
+	VPCID       string     `json:"VpcId,omitempty"`
+	AccountID   string     `json:"AccountId,omitempty"`
+	Service     string     `json:"Service,omitempty"`
+	Action      string     `json:"Action,omitempty"`
+	Protocol    string     `json:"Protocol,omitempty"`
+}
+
+// Limits of a request, in bytes.
+const (
+	MaxAccessKeyID = 128 // and at least 1, of the letters that ValidID accepts
+	MaxField       = 255 // any other string field
+)
+
+// The binary request is a header of RequestHeaderSize bytes and the strings
+// behind it, without separators or padding:
+//
+//	0  u8      how the source address is given: one of the Source constants
+//	1  u8      length of the source address as text (0 unless SourceText)
+//	2  u8      length of AccessKeyId
+//	3  u8      length of VpcId
+//	4  u8      length of AccountId
+//	5  u8      length of Service
+//	6  u8      length of Action
+//	7  u8      length of Protocol
+//	8  u8[16]  the address in network order; an IPv4 address in the first four
+//	24 …       AccessKeyId, VpcId, AccountId, Service, Action, Protocol, source text
+const (
+	RequestHeaderSize = 24
+	MaxRequestSize    = RequestHeaderSize + 7*MaxField
+	RequestBufferSize = 2048 // what keymoat_request_buffer points to; holds any request
+)
+
+// How a binary request gives the source address. SourceText lets a host
+// without an address parser leave the reading to the guest, so that all hosts
+// read alike.
+const (
+	SourceNone = 0
+	SourceText = 1
+	SourceIPv4 = 4
+	SourceIPv6 = 6
+)
+
+// PutRequest writes the binary form to the front of dst, which must hold
+// MaxRequestSize bytes, and returns its length. It allocates nothing.
+func PutRequest(dst []byte, r *Request) (int, Status) {
+	if (len(r.VPCID) | len(r.AccountID) | len(r.Service) | len(r.Action) | len(r.Protocol)) > MaxField {
+		return 0, StatusInvalidRequest
+	}
+	if len(r.AccessKeyID)-1 >= MaxAccessKeyID || len(r.AccessKeyID) == 0 {
+		return 0, StatusInvalidAccessKeyID
+	}
+	if len(dst) < MaxRequestSize {
+		return 0, StatusInvalidArgument
+	}
+	ip := r.SourceIP.Unmap()
+	kind := uint64(SourceIPv6)
+	switch {
+	case ip.Is4():
+		kind = SourceIPv4
+		a := ip.As4()
+		copy(dst[8:], a[:])
+	case ip.Is6() && ip.Zone() == "":
+		a := ip.As16()
+		copy(dst[8:], a[:])
+	default:
+		return 0, StatusInvalidSourceIP
+	}
+	binary.LittleEndian.PutUint64(dst, kind|
+		uint64(len(r.AccessKeyID))<<16|uint64(len(r.VPCID))<<24|uint64(len(r.AccountID))<<32|
+		uint64(len(r.Service))<<40|uint64(len(r.Action))<<48|uint64(len(r.Protocol))<<56)
+	n := RequestHeaderSize
+	n += copy(dst[n:], r.AccessKeyID)
+	n += copy(dst[n:], r.VPCID)
+	n += copy(dst[n:], r.AccountID)
+	n += copy(dst[n:], r.Service)
+	n += copy(dst[n:], r.Action)
+	n += copy(dst[n:], r.Protocol)
+	return n, StatusOK
+}
+
+// AppendRequest appends the binary form to b, which grows as needed.
+func AppendRequest(b []byte, r *Request) ([]byte, Status) {
+	at := len(b)
+	if cap(b)-at < MaxRequestSize {
+		b = append(make([]byte, 0, 2*cap(b)+MaxRequestSize), b...)
+	}
+	n, s := PutRequest(b[at:at+MaxRequestSize], r)
+	return b[:at+n], s
+}
+
+// DecodeRequest reads one binary request from the front of b and returns it
+// with its length. The strings of the request alias b: they hold only as long
+// as b does not change. A request with an unreadable address is returned with
+// the zero Addr, for the evaluator to refuse.
+func DecodeRequest(b []byte) (r Request, n int, s Status) {
+	if len(b) < RequestHeaderSize {
+		return Request{}, 0, StatusInvalidRequest
+	}
+	kind := b[0]
+	n = RequestHeaderSize
+	for _, length := range b[1:8] {
+		n += int(length)
+	}
+	if n > len(b) {
+		return Request{}, 0, StatusInvalidRequest
+	}
+	rest := unsafe.String(&b[0], n)[RequestHeaderSize:]
+	take := func(length byte) (field string) {
+		field, rest = rest[:length], rest[length:]
+		return field
+	}
+	r.AccessKeyID = take(b[2])
+	r.VPCID = take(b[3])
+	r.AccountID = take(b[4])
+	r.Service = take(b[5])
+	r.Action = take(b[6])
+	r.Protocol = take(b[7])
+	switch kind {
+	case SourceIPv4:
+		r.SourceIP = netip.AddrFrom4([4]byte(b[8:12]))
+	case SourceIPv6:
+		r.SourceIP = netip.AddrFrom16([16]byte(b[8:24])).Unmap()
+	case SourceText:
+		r.SourceIP = ParseSource(rest)
+	case SourceNone:
+	default:
+		return Request{}, 0, StatusInvalidRequest
+	}
+	return r, n, StatusOK
+}
+
+// ParseSource reads a source address: IPv4 or IPv6, an IPv4-mapped one as the
+// IPv4 address it maps. Zones, ports, leading zeros, surrounding space and
+// host names make it unreadable, and the result the zero Addr.
+func ParseSource(s string) netip.Addr {
+	ip, err := netip.ParseAddr(s)
+	if err != nil || ip.Zone() != "" {
+		return netip.Addr{}
+	}
+	return ip.Unmap()
+}
+
+// ValidID reports whether s can be an AccessKey or account id: 1 to 128
+// letters, digits and the marks that clouds and S3-compatible stores use.
+func ValidID(s string) bool {
+	if s == "" || len(s) > MaxAccessKeyID {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if !idByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+var idByte = func() (t [256]bool) {
+	for _, c := range "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._=-" {
+		t[c] = true
+	}
+	return t
+}()
+
+// ShortID shortens a key id for logs, LTAI5t…0001, so that no log holds a whole one.
+func ShortID(id string) string {
+	const head, tail = 6, 4
+	if len(id) < head+tail+2 {
+		if len(id) <= 2 {
+			return "…"
+		}
+		return id[:1] + "…"
+	}
+	return id[:head] + "…" + id[len(id)-tail:]
+}
