@@ -107,7 +107,7 @@ func fromName[T ~uint8](names []string, b []byte, v *T, kind string) error {
 			return nil
 		}
 	}
-	return &Error{Status: StatusInvalidArgument, Message: "unknown " + kind + " " + strconv.Quote(string(b))}
+	return &Error{Status: StatusInvalidArgument, Message: "unknown " + kind + " \"" + string(b) + "\""}
 }
 
 // Decision is the answer to one request.
@@ -136,30 +136,25 @@ func (d Decision) Code() string {
 	return DenialCode
 }
 
-// AppendJSON appends the decision as one JSON object without white space.
+// AppendJSON appends the decision as one JSON object without white space. No
+// value in it needs escaping.
 func (d Decision) AppendJSON(b []byte) []byte {
-	b = append(b, `{"Effect":"`...)
-	b = append(b, d.Effect.String()...)
-	b = append(b, `","Reason":"`...)
-	b = append(b, d.Reason.String()...)
-	b = append(b, `","Level":"`...)
-	b = append(b, d.Level.String()...)
-	b = append(b, `","Network":"`...)
-	b = append(b, d.Network.String()...)
-	b = append(b, '"')
+	b = appendStrings(b, `{"Effect":"`, d.Effect.String(), `","Reason":"`, d.Reason.String(),
+		`","Level":"`, d.Level.String(), `","Network":"`, d.Network.String(), `"`)
 	if d.Entry.IsValid() {
-		b = append(b, `,"Statement":`...)
-		b = strconv.AppendInt(b, int64(d.Statement), 10)
-		b = append(b, `,"Entry":"`...)
-		b = d.Entry.AppendTo(b)
-		b = append(b, '"')
+		b = appendStrings(b, `,"Statement":`, strconv.Itoa(d.Statement), `,"Entry":"`, d.Entry.String(), `"`)
 	}
 	if code := d.Code(); code != "" {
-		b = append(b, `,"Code":"`...)
-		b = append(b, code...)
-		b = append(b, '"')
+		b = appendStrings(b, `,"Code":"`, code, `"`)
 	}
 	return append(b, '}')
+}
+
+func appendStrings(b []byte, all ...string) []byte {
+	for _, s := range all {
+		b = append(b, s...)
+	}
+	return b
 }
 
 // MarshalJSON returns what AppendJSON appends.
@@ -200,28 +195,36 @@ func (w Word) Status() Status { return Status(w) }
 // Reason returns the reason, without the checks that Decision makes.
 func (w Word) Reason() Reason { return Reason(w >> 16) }
 
-// Decision unpacks the word. The source address of the request, unmapped,
-// restores the matched entry. The status is not StatusOK if the word holds
-// one, and StatusInternal if it holds a value that no evaluator returns.
-func (w Word) Decision(source netip.Addr) (Decision, Status) {
+// Append appends the word in the order that batches return it: little-endian.
+func (w Word) Append(b []byte) []byte {
+	return append(b, byte(w), byte(w>>8), byte(w>>16), byte(w>>24), byte(w>>32), byte(w>>40), byte(w>>48), byte(w>>56))
+}
+
+// Decision unpacks the word. The source address of the request restores the
+// matched entry. The status is not StatusOK if the word holds one, and
+// StatusInternal if it holds a value that no evaluator returns.
+func (w Word) Decision(source netip.Addr) (d Decision, s Status) {
+	s = w.Unpack(source, &d)
+	return d, s
+}
+
+// Unpack is Decision into d, which spares a copy where every nanosecond counts.
+func (w Word) Unpack(source netip.Addr, d *Decision) Status {
+	*d = Decision{}
 	if s := w.Status(); s != StatusOK {
-		return Decision{}, s
+		return s
 	}
-	d := Decision{
-		Effect:  Effect(w >> 8),
-		Reason:  Reason(w >> 16),
-		Level:   Level(w >> 24),
-		Network: Network(w >> 32),
-	}
-	if w>>57 != 0 || d.Effect > EffectAllow || d.Reason-1 >= ReasonMatched || d.Level > LevelAccessKey || d.Network > NetworkVPC {
-		return Decision{}, StatusInternal
+	effect, reason, level, network := Effect(w>>8), Reason(w>>16), Level(w>>24), Network(w>>32)
+	if w>>57 != 0 || effect > EffectAllow || reason-1 >= ReasonMatched || level > LevelAccessKey || network > NetworkVPC {
+		return StatusInternal
 	}
 	if w&wordMatched != 0 {
-		entry, err := source.Unmap().WithZone("").Prefix(int(uint8(w >> 48)))
+		entry, err := source.Unmap().Prefix(int(uint8(w >> 48)))
 		if err != nil {
-			return Decision{}, StatusInternal
+			return StatusInternal
 		}
 		d.Statement, d.Entry = int(uint8(w>>40)), entry
 	}
-	return d, StatusOK
+	d.Effect, d.Reason, d.Level, d.Network = effect, reason, level, network
+	return StatusOK
 }

@@ -1,7 +1,6 @@
 package abi
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"unsafe"
 )
@@ -58,17 +57,21 @@ func AppendHTTPRequest(b []byte, r *HTTPRequest) ([]byte, Status) {
 	if r.DenyMissingAccessKey {
 		b[at+2] = HTTPFlagDenyMissing
 	}
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Target)))
+	b = appendLength(b, (len(r.Target)))
 	b = append(b, r.Target...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Headers)))
+	b = appendLength(b, (len(r.Headers)))
 	for i := range r.Headers {
 		h := &r.Headers[i]
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(h.Name)))
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(h.Value)))
+		b = appendLength(b, (len(h.Name)))
+		b = appendLength(b, (len(h.Value)))
 		b = append(b, h.Name...)
 		b = append(b, h.Value...)
 	}
 	return b, StatusOK
+}
+
+func appendLength(b []byte, n int) []byte {
+	return append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 }
 
 // DecodeHTTPRequest reads a binary HTTP request that fills b. Its headers are

@@ -1,7 +1,6 @@
 package abi
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"unsafe"
 )
@@ -78,7 +77,7 @@ func PutRequest(dst []byte, r *Request) (int, Status) {
 	default:
 		return 0, StatusInvalidSourceIP
 	}
-	binary.LittleEndian.PutUint64(dst, kind|
+	putHeader(dst, kind|
 		uint64(len(r.AccessKeyID))<<16|uint64(len(r.VPCID))<<24|uint64(len(r.AccountID))<<32|
 		uint64(len(r.Service))<<40|uint64(len(r.Action))<<48|uint64(len(r.Protocol))<<56)
 	n := RequestHeaderSize
@@ -89,6 +88,14 @@ func PutRequest(dst []byte, r *Request) (int, Status) {
 	n += copy(dst[n:], r.Action)
 	n += copy(dst[n:], r.Protocol)
 	return n, StatusOK
+}
+
+// putHeader writes eight bytes in a form that the compiler makes one store of:
+// bytes written one by one would stall the guest, which reads them as a word.
+func putHeader(dst []byte, h uint64) {
+	_ = dst[7]
+	dst[0], dst[1], dst[2], dst[3] = byte(h), byte(h>>8), byte(h>>16), byte(h>>24)
+	dst[4], dst[5], dst[6], dst[7] = byte(h>>32), byte(h>>40), byte(h>>48), byte(h>>56)
 }
 
 // AppendRequest appends the binary form to b, which grows as needed.
@@ -109,32 +116,30 @@ func DecodeRequest(b []byte) (r Request, n int, s Status) {
 	if len(b) < RequestHeaderSize {
 		return Request{}, 0, StatusInvalidRequest
 	}
-	kind := b[0]
-	n = RequestHeaderSize
-	for _, length := range b[1:8] {
-		n += int(length)
-	}
+	key := RequestHeaderSize + int(b[2])
+	vpc := key + int(b[3])
+	account := vpc + int(b[4])
+	service := account + int(b[5])
+	action := service + int(b[6])
+	protocol := action + int(b[7])
+	n = protocol + int(b[1])
 	if n > len(b) {
 		return Request{}, 0, StatusInvalidRequest
 	}
-	rest := unsafe.String(&b[0], n)[RequestHeaderSize:]
-	take := func(length byte) (field string) {
-		field, rest = rest[:length], rest[length:]
-		return field
-	}
-	r.AccessKeyID = take(b[2])
-	r.VPCID = take(b[3])
-	r.AccountID = take(b[4])
-	r.Service = take(b[5])
-	r.Action = take(b[6])
-	r.Protocol = take(b[7])
-	switch kind {
+	text := unsafe.String(&b[0], n)
+	r.AccessKeyID = text[RequestHeaderSize:key]
+	r.VPCID = text[key:vpc]
+	r.AccountID = text[vpc:account]
+	r.Service = text[account:service]
+	r.Action = text[service:action]
+	r.Protocol = text[action:protocol]
+	switch b[0] {
 	case SourceIPv4:
 		r.SourceIP = netip.AddrFrom4([4]byte(b[8:12]))
 	case SourceIPv6:
 		r.SourceIP = netip.AddrFrom16([16]byte(b[8:24])).Unmap()
 	case SourceText:
-		r.SourceIP = ParseSource(rest)
+		r.SourceIP = ParseSource(text[protocol:])
 	case SourceNone:
 	default:
 		return Request{}, 0, StatusInvalidRequest

@@ -71,11 +71,14 @@ type Error struct {
 	Report  *Report // the findings, for StatusInvalidDocument
 }
 
-func (e *Error) Error() string {
+func (e *Error) Error() string { return "keymoat: " + e.Text() }
+
+// Text is Error without the name of the program in front.
+func (e *Error) Text() string {
 	if e.Message == "" {
-		return "keymoat: " + e.Status.Error()
+		return e.Status.Error()
 	}
-	return "keymoat: " + e.Message
+	return e.Message
 }
 
 // Unwrap returns the status, for errors.Is.

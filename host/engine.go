@@ -1,0 +1,430 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/policy"
+)
+
+// Engine runs the plugin in its sandbox. It is safe for concurrent use and
+// takes no global lock to evaluate.
+//
+// An instance whose guest trapped is thrown away, with its memory, and
+// replaced by a fresh one with the same rules: the call that met the trap gets
+// a *TrapError, and no other notices.
+type Engine struct {
+	options options
+	runtime wazero.Runtime
+	cache   wazero.CompilationCache
+	guest   wazero.CompiledModule
+	pool    atomic.Pointer[pool] // nil after Close
+
+	// change serialises Load, Validate and Close. It also guards workshop, an
+	// instance that reads documents and serves no requests.
+	change   sync.Mutex
+	workshop *instance
+}
+
+var _ Evaluator = (*Engine)(nil)
+
+// New compiles the plugin and starts a first instance, so that a guest that
+// cannot serve is found at once; such an error is a *GuestError.
+func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
+	e := &Engine{options: defaults()}
+	for _, set := range opts {
+		set(&e.options)
+	}
+	if e.options.instances < 1 {
+		return nil, fmt.Errorf("keymoat: an engine needs at least one instance, not %d: %w", e.options.instances, abi.StatusInvalidArgument)
+	}
+	wasm := e.options.guest
+	if wasm == nil {
+		if wasm, err = Guest(); err != nil {
+			return nil, err
+		}
+	}
+	const page, most = 1 << 16, 1 << 32
+	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(min(max(e.options.memoryLimit, page), most) / page))
+	if e.options.cacheDir != "" {
+		if e.cache, err = wazero.NewCompilationCacheWithDir(e.options.cacheDir); err != nil {
+			return nil, fmt.Errorf("keymoat: the compilation cache cannot be used: %w", err)
+		}
+		config = config.WithCompilationCache(e.cache)
+	}
+	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.release(ctx))
+		}
+	}()
+	if _, err = wasi_snapshot_preview1.Instantiate(ctx, e.runtime); err != nil {
+		return nil, fmt.Errorf("keymoat: %w", err)
+	}
+	if e.guest, err = e.runtime.CompileModule(ctx, wasm); err != nil {
+		return nil, &GuestError{Problem: "it does not compile", Err: err}
+	}
+	if err = checkGuest(e.guest); err != nil {
+		return nil, err
+	}
+	if e.workshop, err = e.instantiate(ctx); err != nil {
+		return nil, err
+	}
+	e.pool.Store(newPool(make([]*instance, e.options.instances), nil, ""))
+	return e, nil
+}
+
+// instantiate starts a guest. It gets random numbers, to seed its maps with,
+// and nothing else of the outside: no files, environment, network or clock.
+func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).WithRandSource(rand.Reader)
+	module, err := e.runtime.InstantiateModule(ctx, e.guest, config)
+	if err != nil {
+		return nil, &GuestError{Problem: "it does not start", Err: err}
+	}
+	i, err := newInstance(ctx, module)
+	if err != nil {
+		_ = module.Close(ctx)
+		return nil, err
+	}
+	return i, nil
+}
+
+// Load implements Evaluator. A JSON document is compiled once, in the sandbox;
+// each instance then gets the image.
+func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
+	e.change.Lock()
+	defer e.change.Unlock()
+	old := e.pool.Load()
+	if old == nil {
+		return "", ErrClosed
+	}
+	start := time.Now()
+	image := policySet
+	if !policy.IsImage(policySet) {
+		var err error
+		if image, err = e.compile(ctx, policySet); err != nil {
+			return "", err
+		}
+	} else {
+		image = append([]byte(nil), policySet...)
+	}
+	sum := sha256.Sum256(image)
+	revision := Revision(hex.EncodeToString(sum[:]))
+
+	instances := make([]*instance, e.options.instances)
+	if err := e.fill(ctx, instances, image); err != nil {
+		for _, i := range instances {
+			if i != nil {
+				i.close(ctx)
+			}
+		}
+		return "", err
+	}
+	e.pool.Store(newPool(instances, image, revision))
+	// From here on every new call sees the new rules. Those under way may still
+	// use the old ones; wait for them, so that none is left when Load returns.
+	old.retire(context.WithoutCancel(ctx))
+	e.options.logger.LogAttrs(ctx, slog.LevelInfo, "keymoat: policy set loaded",
+		slog.String("revision", string(revision)), slog.Int("image_bytes", len(image)), slog.Duration("took", time.Since(start)))
+	return revision, nil
+}
+
+// fill starts instances with the image, all at the same time.
+func (e *Engine) fill(ctx context.Context, instances []*instance, image []byte) error {
+	failed := make([]error, len(instances))
+	var all sync.WaitGroup
+	for n := range instances {
+		all.Go(func() { instances[n], failed[n] = e.loaded(ctx, image) })
+	}
+	all.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loaded starts an instance that holds the image.
+func (e *Engine) loaded(ctx context.Context, image []byte) (*instance, error) {
+	i, err := e.instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	status, result, err := e.fits(ctx, i, abi.ExportLoad, image)
+	if err == nil && status != abi.StatusOK {
+		err = statusError(status, result)
+	}
+	if err != nil {
+		i.close(ctx)
+		return nil, err
+	}
+	return i, nil
+}
+
+// fits passes a document to an instance unless the memory limit rules it out: a
+// Go guest cannot recover from running out of memory.
+func (e *Engine) fits(ctx context.Context, i *instance, export string, document []byte) (abi.Status, []byte, error) {
+	if uint64(len(document)) > e.options.memoryLimit/2 {
+		return 0, nil, &abi.Error{Status: abi.StatusTooLarge, Message: fmt.Sprintf(
+			"the policy set has %d bytes, too many for instances of %d; raise the limit (WithMemoryLimit), or compile it to an image first",
+			len(document), e.options.memoryLimit)}
+	}
+	return i.document(ctx, export, document)
+}
+
+// statusError makes an error of a status and of the JSON that explains it.
+func statusError(status abi.Status, result []byte) error {
+	var answer struct {
+		Error struct {
+			Message string
+			Report  *abi.Report
+		}
+	}
+	if json.Unmarshal(result, &answer) != nil {
+		return status
+	}
+	return &abi.Error{Status: status, Message: answer.Error.Message, Report: answer.Error.Report}
+}
+
+// inWorkshop passes a document to the workshop, and returns a copy of the
+// result. The instance is replaced when it trapped or has grown large.
+func (e *Engine) inWorkshop(ctx context.Context, export string, document []byte) (abi.Status, []byte, error) {
+	const tooLarge = 32 << 20
+	if e.workshop == nil {
+		var err error
+		if e.workshop, err = e.instantiate(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
+	status, result, err := e.fits(ctx, e.workshop, export, document)
+	result = append([]byte(nil), result...)
+	var trap *TrapError
+	if errors.As(err, &trap) || e.workshop.memory.Size() > tooLarge {
+		if trap != nil {
+			e.logTrap(ctx, trap)
+		}
+		e.workshop.close(ctx)
+		e.workshop = nil
+	}
+	return status, result, err
+}
+
+func (e *Engine) compile(ctx context.Context, document []byte) ([]byte, error) {
+	status, result, err := e.inWorkshop(ctx, abi.ExportCompile, document)
+	if err != nil {
+		return nil, err
+	}
+	if status != abi.StatusOK {
+		return nil, statusError(status, result)
+	}
+	return result, nil
+}
+
+// Validate implements Evaluator.
+func (e *Engine) Validate(ctx context.Context, document []byte) (abi.Report, error) {
+	e.change.Lock()
+	defer e.change.Unlock()
+	if e.pool.Load() == nil {
+		return abi.Report{}, ErrClosed
+	}
+	status, result, err := e.inWorkshop(ctx, abi.ExportValidate, document)
+	if err != nil {
+		return abi.Report{}, err
+	}
+	if status != abi.StatusOK && status != abi.StatusInvalidDocument {
+		return abi.Report{}, statusError(status, result)
+	}
+	var report abi.Report
+	if err := json.Unmarshal(result, &report); err != nil {
+		return abi.Report{}, fmt.Errorf("keymoat: the guest's report cannot be read: %w", err)
+	}
+	return report, nil
+}
+
+// with runs use on an instance that holds the current rules. When use meets a
+// trap the instance is replaced before anyone else can have it.
+func (e *Engine) with(ctx context.Context, use func(*instance) error) error {
+	p, s, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	err = use(s.instance)
+	e.give(ctx, p, s, err)
+	return err
+}
+
+// take returns a slot with an instance, and the pool that it belongs to.
+func (e *Engine) take(ctx context.Context) (*pool, *slot, error) {
+	for {
+		p := e.pool.Load()
+		if p == nil {
+			return nil, nil, ErrClosed
+		}
+		if !p.loaded() {
+			return nil, nil, errNotLoaded
+		}
+		s, err := p.take(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s == nil {
+			continue // the pool was retired meanwhile
+		}
+		if s.instance == nil { // lost earlier, and could not be replaced then
+			if s.instance, err = e.loaded(ctx, p.image); err != nil {
+				p.give(s)
+				return nil, nil, err
+			}
+		}
+		return p, s, nil
+	}
+}
+
+func (e *Engine) give(ctx context.Context, p *pool, s *slot, err error) {
+	if err != nil {
+		e.replaceIfTrapped(ctx, p, s, err)
+	}
+	p.give(s)
+}
+
+func (e *Engine) replaceIfTrapped(ctx context.Context, p *pool, s *slot, err error) {
+	var trap *TrapError
+	if !errors.As(err, &trap) {
+		return
+	}
+	e.logTrap(ctx, trap)
+	s.instance.close(ctx)
+	if s.instance, err = e.loaded(context.WithoutCancel(ctx), p.image); err != nil {
+		s.instance = nil
+		e.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: the instance cannot be replaced yet", slog.Any("error", err))
+	}
+}
+
+func (e *Engine) logTrap(ctx context.Context, trap *TrapError) {
+	e.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: an instance trapped and is thrown away",
+		slog.String("export", trap.Export), slog.Any("error", trap.Err))
+}
+
+// Evaluate implements Evaluator. It allocates nothing.
+func (e *Engine) Evaluate(ctx context.Context, req abi.Request) (d abi.Decision, err error) {
+	p, s, err := e.take(ctx)
+	if err != nil {
+		return d, err
+	}
+	word, err := s.instance.evaluateWord(ctx, &req)
+	e.give(ctx, p, s, err)
+	if err != nil {
+		return d, err
+	}
+	if status := word.Unpack(req.SourceIP, &d); status != abi.StatusOK {
+		return d, status
+	}
+	return d, nil
+}
+
+// EvaluateBatch implements Evaluator. All requests of a batch are judged by the
+// same rules, and up to 1024 of them cross into the sandbox at once.
+func (e *Engine) EvaluateBatch(ctx context.Context, reqs []abi.Request, out []abi.Decision) error {
+	if len(out) != len(reqs) {
+		return errBatchLength
+	}
+	var failed batchErrors
+	err := e.with(ctx, func(i *instance) error {
+		for base := 0; base < len(reqs); base += batchSize {
+			end := min(base+batchSize, len(reqs))
+			if err := i.evaluateBatch(ctx, reqs[base:end], out[base:end], base, &failed); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		clear(out)
+		return err
+	}
+	return failed.err()
+}
+
+// Explain implements Evaluator.
+func (e *Engine) Explain(ctx context.Context, req abi.Request) (trace abi.Trace, err error) {
+	document, err := json.Marshal(req)
+	if err != nil {
+		return abi.Trace{}, abi.StatusInvalidRequest
+	}
+	err = e.with(ctx, func(i *instance) error {
+		status, result, err := i.document(ctx, abi.ExportExplain, document)
+		if err != nil {
+			return err
+		}
+		if status != abi.StatusOK {
+			return statusError(status, result)
+		}
+		if err := json.Unmarshal(result, &trace); err != nil {
+			return fmt.Errorf("keymoat: the guest's trace cannot be read: %w", err)
+		}
+		return nil
+	})
+	return trace, err
+}
+
+// Authorize implements Evaluator.
+func (e *Engine) Authorize(ctx context.Context, req abi.HTTPRequest) (abi.Decision, error) {
+	p, s, err := e.take(ctx)
+	if err != nil {
+		return abi.Decision{}, err
+	}
+	word, err := s.instance.authorizeWord(ctx, &req)
+	e.give(ctx, p, s, err)
+	if err != nil {
+		return abi.Decision{}, err
+	}
+	d, status := word.Decision(req.SourceIP)
+	if status != abi.StatusOK {
+		return d, status
+	}
+	return d, nil
+}
+
+// Revision returns the revision in force, "" if nothing is loaded.
+func (e *Engine) Revision() Revision {
+	if p := e.pool.Load(); p != nil {
+		return p.revision
+	}
+	return ""
+}
+
+// Close implements Evaluator. It waits for the calls under way.
+func (e *Engine) Close(ctx context.Context) error {
+	e.change.Lock()
+	defer e.change.Unlock()
+	p := e.pool.Swap(nil)
+	if p == nil {
+		return nil
+	}
+	p.retire(context.WithoutCancel(ctx))
+	return e.release(ctx)
+}
+
+// release gives back what New took.
+func (e *Engine) release(ctx context.Context) error {
+	err := e.runtime.Close(ctx)
+	if e.cache != nil {
+		err = errors.Join(err, e.cache.Close(ctx))
+	}
+	return err
+}

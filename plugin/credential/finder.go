@@ -1,0 +1,154 @@
+package credential
+
+import (
+	"strings"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// Find reads every place of a request that can name a key id. The target is
+// the request target as on the wire; the names of the headers compare without
+// case, and a header that occurs twice may be listed twice or joined by commas.
+//
+// The claim goes with the outcome:
+//
+//	None        the zero Claim
+//	One         the claim; of several places that name the same id, the first in the order of Place
+//	Ambiguous   the zero Claim
+//	Unreadable  no id, but the scheme and the place that could not be read
+//
+// One unreadable place makes the request Unreadable, whatever the others say.
+func Find(target string, headers []abi.HTTPHeader) (Claim, Outcome) {
+	var f Finder
+	f.Target(target)
+	for i := range headers {
+		f.Header(headers[i].Name, headers[i].Value)
+	}
+	return f.Result()
+}
+
+// HeaderNames returns the names, in lower case, of all headers that Find
+// reads. A host need forward no others.
+func HeaderNames() []string {
+	var names []string
+	for p, place := range places {
+		if Place(p) != Nowhere && !place.query {
+			names = append(names, place.name)
+		}
+	}
+	return names
+}
+
+// Finder is Find for a host that meets the parts of a request one by one. Its
+// zero value is ready for a request; the order of the calls does not matter.
+// It keeps the strings it is given, and so does its Result: they must not
+// change while it is in use.
+type Finder struct {
+	claim     Claim // readable, if it holds an id
+	bad       Claim // unreadable, if its place is not Nowhere
+	ambiguous bool
+}
+
+// Header reads one header line. Headers that cannot name a key id are ignored.
+func (f *Finder) Header(name, value string) {
+	switch {
+	case isName(name, HeaderAuthorization):
+		f.authorization(value)
+	case isName(name, HeaderOTSAccessKeyID):
+		f.list(HeaderOTSAccessKeyID, value)
+	case isName(name, HeaderACSAccessKeyID):
+		f.list(HeaderACSAccessKeyID, value)
+	}
+}
+
+// Result returns what the parts seen so far claim, as Find does.
+func (f *Finder) Result() (Claim, Outcome) {
+	switch {
+	case f.bad.Place != Nowhere:
+		return f.bad, Unreadable
+	case f.ambiguous:
+		return Claim{}, Ambiguous
+	case f.claim.AccessKeyID == "":
+		return Claim{}, None
+	default:
+		return f.claim, One
+	}
+}
+
+// add records a claim, readable or not.
+func (f *Finder) add(id string, scheme Scheme, place Place) {
+	c := Claim{AccessKeyID: id, Scheme: scheme, Place: place}
+	switch {
+	case !abi.ValidID(id):
+		f.unreadable(scheme, place)
+	case f.claim.AccessKeyID == "":
+		f.claim = c
+	case f.claim.AccessKeyID != id:
+		f.ambiguous = true
+	case c.before(f.claim):
+		f.claim = c
+	}
+}
+
+func (f *Finder) unreadable(scheme Scheme, place Place) {
+	c := Claim{Scheme: scheme, Place: place}
+	if f.bad.Place == Nowhere || c.before(f.bad) {
+		f.bad = c
+	}
+}
+
+// list reads a header that holds nothing but a key id. A proxy may have joined
+// two such headers by a comma.
+func (f *Finder) list(place Place, value string) {
+	empty := true
+	for value != "" {
+		var id string
+		id, value, _ = strings.Cut(value, ",")
+		if id = trim(id); id != "" {
+			f.add(id, places[place].scheme, place)
+			empty = false
+		}
+	}
+	if empty {
+		f.unreadable(places[place].scheme, place)
+	}
+}
+
+// isName reports whether a header of that name is the place.
+func isName(name string, place Place) bool {
+	lower := places[place].name
+	if len(name) != len(lower) {
+		return false
+	}
+	for i := 0; i < len(name); i++ {
+		if lowered(name[i]) != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func lowered(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// isSpace takes every control character for white space: services trim
+// different sets of them.
+func isSpace(c byte) bool { return c <= ' ' || c == 0x7f }
+
+func isLetter(c byte) bool { c |= 0x20; return 'a' <= c && c <= 'z' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}

@@ -1,0 +1,232 @@
+package credential
+
+import (
+	"strings"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// authorization reads the value of an Authorization header: one credential, or
+// several when a proxy has joined headers by commas. As commas also stand
+// between the parameters of a credential, the value is read element by element,
+// and an element that starts with the word of a scheme starts a credential.
+func (f *Finder) authorization(value string) {
+	var (
+		current word // of the credential that the element belongs to
+		missing bool // its parameter with the id is still to come
+	)
+	for value != "" {
+		var element string
+		element, value, _ = strings.Cut(value, ",")
+		w, rest := cutWord(element)
+		starts := w.kind != foreign
+		if starts {
+			if missing {
+				f.unreadable(current.scheme, HeaderAuthorization)
+			}
+			current, missing = w, w.kind == parameters
+		}
+		switch {
+		case current.kind == parameters:
+			if f.parameter(current, rest) {
+				missing = false
+			}
+		case current.kind == idAndSignature && starts:
+			f.idAndSignature(current.scheme, rest)
+		case current.kind == idAndSignature && strings.IndexByte(rest, ':') >= 0:
+			// A second id, to a service that reads the value from its end.
+			f.unreadable(current.scheme, HeaderAuthorization)
+		case current.kind == otherVersion:
+			f.unreadable(SchemeUnknown, HeaderAuthorization)
+		}
+	}
+	if missing {
+		f.unreadable(current.scheme, HeaderAuthorization)
+	}
+}
+
+// idAndSignature reads what follows the word of the older schemes, id:signature.
+func (f *Finder) idAndSignature(scheme Scheme, s string) {
+	id, signature, ok := strings.Cut(s, ":")
+	ok = ok && isSpace(s[0]) && strings.IndexByte(signature, ':') < 0
+	if ok {
+		id, ok = cutScope(id)
+	}
+	if !ok {
+		f.unreadable(scheme, HeaderAuthorization)
+		return
+	}
+	f.add(trim(id), scheme, HeaderAuthorization)
+}
+
+// parameter reads every parameter in s that holds the id and reports whether
+// there was one. It does not care how parameters are parted.
+func (f *Finder) parameter(w word, s string) (found bool) {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c != '=' && c != ':' || !endsInName(s[:i], w.parameter) {
+			continue
+		}
+		found = true
+		id, ok := cutScope(s[i+1:])
+		id = trim(id)
+		if !ok || !abi.ValidID(id) || strings.IndexByte(id, '=') >= 0 {
+			// To go on could not change that, and would take quadratic time.
+			f.unreadable(w.scheme, HeaderAuthorization)
+			break
+		}
+		f.add(id, w.scheme, HeaderAuthorization)
+	}
+	return found
+}
+
+// endsInName reports whether s ends in a name, without regard to case and to
+// white space, inside the name too: some services remove it first.
+func endsInName(s, lower string) bool {
+	n := len(lower)
+	for i := len(s) - 1; i >= 0 && n > 0; i-- {
+		switch c := lowered(s[i]); {
+		case c == lower[n-1]:
+			n--
+		case !isSpace(c):
+			return false
+		}
+	}
+	return n == 0
+}
+
+// cutScope parts a key id from the scope that some schemes put behind it,
+// id/date/region/service/request, still encoded. It is not ok if that is no
+// scope: a service that counts slashes from the right would read another id.
+func cutScope(s string) (id string, ok bool) {
+	const maxSlashes, dateDigits = 4, 8
+	id = s
+	seen, digits := 0, 0
+	for i, size := 0, 1; i < len(s); i += size {
+		c := s[i]
+		if size = 1; c == '%' {
+			c, size = decodeByte(s[i:])
+		}
+		switch {
+		case c == '/':
+			if seen == 0 {
+				id = s[:i]
+			}
+			if seen++; seen > maxSlashes {
+				return "", false
+			}
+		case seen == 1 && digits < dateDigits:
+			if !isDigit(c) {
+				return "", false
+			}
+			digits++
+		}
+	}
+	return id, seen == 0 || digits == dateDigits
+}
+
+// kind is how an Authorization value holds the id.
+type kind uint8
+
+const (
+	foreign        kind = iota // the word is no scheme's that holds a key id
+	idAndSignature             // id:signature
+	parameters                 // name=value, the id in one of them
+	otherVersion               // a family of schemes known here, the version not
+)
+
+// word is what the first word of an Authorization value says.
+type word struct {
+	scheme    Scheme
+	kind      kind
+	parameter string // that holds the id, in lower case
+}
+
+// cutWord reads the word of a scheme off the front of s: the letters of a
+// family, in any case, and for the newer schemes a version digit. What follows
+// the digit is left in rest: the name of the algorithm does not matter, and
+// some services do not ask for a space behind it. A foreign word leaves all of s.
+func cutWord(s string) (w word, rest string) {
+	const longest = len("datahub")
+	whole, start := s, 0
+	for start < len(s) && !isLetter(s[start]) && !isDigit(s[start]) {
+		start++ // white space of any kind, quotes, a byte order mark
+	}
+	s = s[start:]
+	var b [longest + 1]byte
+	n := 0
+	for n < len(s) && isLetter(s[n]) {
+		if n == longest {
+			return word{}, whole
+		}
+		b[n] = lowered(s[n])
+		n++
+	}
+	family := n
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	rest = s[n:]
+	switch digits := n - family; {
+	case digits == 0 && rest != "" && isTokenByte(rest[0]): // a longer word
+		return word{}, whole
+	case digits == 0:
+		w = familyWord(b[:family])
+	case digits == 1:
+		b[family] = s[family]
+		w = versionedWord(b[:n])
+	}
+	if w.kind == foreign && familyWord(b[:family]).kind != foreign {
+		w.kind = otherVersion
+	}
+	if w.kind == foreign {
+		rest = whole
+	}
+	return w, rest
+}
+
+func familyWord(letters []byte) word {
+	switch string(letters) {
+	case "acs":
+		return word{scheme: SchemeACS, kind: idAndSignature}
+	case "oss":
+		return word{scheme: SchemeOSS, kind: idAndSignature}
+	case "log", "sls":
+		return word{scheme: SchemeLOG, kind: idAndSignature}
+	case "mns":
+		return word{scheme: SchemeMNS, kind: idAndSignature}
+	case "odps":
+		return word{scheme: SchemeODPS, kind: idAndSignature}
+	case "datahub":
+		return word{scheme: SchemeDataHub, kind: idAndSignature}
+	case "fc":
+		return word{scheme: SchemeFC, kind: idAndSignature}
+	case "aws":
+		return word{scheme: SchemeAWS, kind: idAndSignature}
+	}
+	return word{}
+}
+
+func versionedWord(lettersAndDigit []byte) word {
+	switch string(lettersAndDigit) {
+	case "acs3":
+		return word{SchemeACS3, parameters, "credential"}
+	case "acs4":
+		return word{SchemeACS4, parameters, "credential"}
+	case "oss2":
+		return word{SchemeOSS2, parameters, "accesskeyid"}
+	case "oss4":
+		return word{SchemeOSS4, parameters, "credential"}
+	case "sls4":
+		return word{SchemeSLS4, parameters, "credential"}
+	case "mns4":
+		return word{SchemeMNS4, parameters, "credential"}
+	case "aws4":
+		return word{SchemeAWS4, parameters, "credential"}
+	}
+	return word{}
+}
+
+// isTokenByte reports whether c can continue the word of a scheme (RFC 9110, token).
+func isTokenByte(c byte) bool {
+	return isLetter(c) || isDigit(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// eventLog writes what became of requests to Envoy's log, one JSON object a
+// line. A key id is always shortened. Whoever can send requests could fill the
+// disk with refusals, so of each kind only so many lines a second are written.
+type eventLog struct {
+	// verbose is set when Envoy's log takes lines of the level debug. Every
+	// decision is then logged, without a limit.
+	verbose bool
+
+	refusals, differences, faults throttle
+}
+
+func (l *eventLog) refused(h host, c *config, headers []abi.HTTPHeader, j *judgement) {
+	if suppressed, ok := l.refusals.admit(h.now()); ok {
+		event := "Refused"
+		if c.reportOnly {
+			event = "WouldRefuse"
+		}
+		h.log(levelWarn, line(event, headers, j, suppressed))
+	}
+}
+
+func (l *eventLog) differs(h host, headers []abi.HTTPHeader, j *judgement) {
+	if suppressed, ok := l.differences.admit(h.now()); ok {
+		event := "CandidateWouldRefuse"
+		if j.candidate.Allowed() {
+			event = "CandidateWouldAllow"
+		}
+		h.log(levelInfo, line(event, headers, j, suppressed))
+	}
+}
+
+func (l *eventLog) decided(h host, headers []abi.HTTPHeader, j *judgement) {
+	h.log(levelDebug, line("Decided", headers, j, 0))
+}
+
+func (l *eventLog) fault(h host, cause any) {
+	if suppressed, ok := l.faults.admit(h.now()); ok {
+		b := appendField([]byte("keymoat: {"), "Event", "Fault")
+		b = appendField(b, "Cause", causeText(cause))
+		h.log(levelError, string(appendSuppressed(b, suppressed)))
+	}
+}
+
+func causeText(cause any) string {
+	switch cause := cause.(type) {
+	case error:
+		return cause.Error()
+	case string:
+		return cause
+	}
+	return "unknown"
+}
+
+// line describes a judgement. The path of the request is left out: its query
+// may hold signatures.
+func line(event string, headers []abi.HTTPHeader, j *judgement, suppressed int) string {
+	b := appendField([]byte("keymoat: {"), "Event", event)
+	if j.problem != noProblem {
+		b = appendField(b, "Error", j.problem.String())
+	} else {
+		b = append(b, ',')
+		decision := j.decision.AppendJSON(nil)
+		b = append(b, decision[1:len(decision)-1]...)
+	}
+	if j.key != "" {
+		b = appendField(b, "AccessKeyId", abi.ShortID(j.key))
+	}
+	requestID, _ := headerNamed(headers, "x-request-id")
+	b = appendField(b, "SourceIp", j.source.seen)
+	b = appendField(b, "VpcId", j.vpcID)
+	b = appendField(b, "RequestId", requestID)
+	return string(appendSuppressed(b, suppressed))
+}
+
+func appendSuppressed(b []byte, n int) []byte {
+	if n > 0 {
+		b = append(b, `,"Suppressed":`...)
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return append(b, '}')
+}
+
+// throttle admits a number of events a second.
+type throttle struct {
+	second     uint64
+	admitted   int
+	suppressed int // since the last one that was admitted
+}
+
+const (
+	admittedPerSecond = 10
+	nanoseconds       = 1_000_000_000
+)
+
+func (t *throttle) admit(now uint64) (suppressed int, ok bool) {
+	if second := now / nanoseconds; second != t.second || t.admitted == 0 {
+		t.second, t.admitted = second, 0
+	}
+	if t.admitted == admittedPerSecond {
+		t.suppressed++
+		return 0, false
+	}
+	t.admitted++
+	suppressed, t.suppressed = t.suppressed, 0
+	return suppressed, true
+}
+
+// mostLogged is how many errors of a configuration the log tells.
+const mostLogged = 20
+
+func logRejected(h host, errors []abi.Finding) {
+	for i, f := range errors {
+		if i == mostLogged {
+			h.log(levelError, "keymoat: configuration rejected: and "+strconv.Itoa(len(errors)-i)+" more")
+			return
+		}
+		h.log(levelError, "keymoat: configuration rejected: "+findingText(f))
+	}
+}
+
+// logAccepted tells what is now in force. It is one line, as each worker says it.
+func logAccepted(h host, c *config, warnings []abi.Finding) {
+	mode := "enforce"
+	if c.reportOnly {
+		mode = "report_only"
+	}
+	text := "keymoat: configuration accepted: revision " + c.evaluator.Revision() + ", mode " + mode
+	if c.candidate != nil {
+		text += ", candidate " + c.candidate.Revision()
+	}
+	l := levelInfo
+	if n := len(warnings); n > 0 {
+		l = levelWarn
+		text += "; " + strconv.Itoa(n) + " warnings, first: " + findingText(warnings[0])
+	}
+	h.log(l, text)
+}
+
+func findingText(f abi.Finding) string {
+	at := f.Pointer
+	if at == "" {
+		at = "(whole document)"
+	}
+	return at + ": " + f.Message + " (" + string(f.Code) + ")"
+}

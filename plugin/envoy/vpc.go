@@ -1,0 +1,119 @@
+package main
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// vpcSource says where the VPC id of a request comes from.
+type vpcSource struct {
+	from    vpcFrom
+	value   string         // vpcStatic
+	path    string         // vpcTLV: the property
+	header  string         // vpcHeader, in lower case
+	trusted []netip.Prefix // vpcHeader
+}
+
+type vpcFrom uint8
+
+const (
+	vpcNone vpcFrom = iota // every request is public
+	vpcStatic
+	vpcTLV
+	vpcHeader
+)
+
+const (
+	// tlvPath is where Envoy's PROXY protocol listener filter puts TLVs when
+	// its tlv_location is FILTER_STATE. The rule's key follows.
+	sourcePath = "source\x00address"
+
+	tlvPath = "filter_state\x00envoy.network.proxy_protocol.tlv\x00"
+	// tlvIsVPCID is the first byte of a TLV that holds a VPC id. Others hold
+	// ids of endpoints, under the same type.
+	tlvIsVPCID = 1
+
+	// peerPath is where an operator may put the address of the connection's
+	// peer, which a filter does not see once X-Forwarded-For is evaluated.
+	peerPath = "filter_state\x00keymoat.peer"
+)
+
+// vpcID returns the id of the VPC that the request comes from, "" for the
+// public network. It is not ok if there is something else in that place: to
+// take such a request for a public one would judge it by the wrong list.
+func (f *filter) vpcID(c *config, s source) (id string, ok bool) {
+	switch c.vpc.from {
+	case vpcStatic:
+		return c.vpc.value, true
+	case vpcTLV:
+		value, found := f.host.property(c.vpc.path)
+		if found == absent {
+			return "", true
+		}
+		if found != present || len(value) == 0 || value[0] != tlvIsVPCID {
+			return "", false
+		}
+		id = unsafe.String(unsafe.SliceData(value), len(value))[1:]
+		return id, validVPC(id)
+	case vpcHeader:
+		id, count := headerNamed(f.headers, c.vpc.header)
+		switch {
+		case count == 0:
+			return "", true
+		case f.isTrusted(c, s):
+			return id, count == 1 && validVPC(id)
+		}
+		if !f.host.removeRequestHeader(c.vpc.header) {
+			return "", false
+		}
+		f.count(f.counters.vpcHeaderRemoved)
+		return "", true
+	}
+	return "", true
+}
+
+// isTrusted reports whether the peer of the connection may set the VPC header.
+func (f *filter) isTrusted(c *config, s source) bool {
+	peer := s.ip
+	if !s.direct {
+		value, found := f.host.property(peerPath)
+		if found != present {
+			return false
+		}
+		peer = parsePeer(string(value))
+	}
+	for _, block := range c.vpc.trusted {
+		if block.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// validVPC reports whether s is the id of a VPC.
+func validVPC(s string) bool {
+	const prefix, most = "vpc-", 64
+	if len(s) <= len(prefix) || len(s) > len(prefix)+most || s[:len(prefix)] != prefix {
+		return false
+	}
+	for _, c := range []byte(s[len(prefix):]) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// parseBlock reads an address or a CIDR block, host bits masked.
+func parseBlock(s string) (block netip.Prefix, ok bool) {
+	if ip := abi.ParseSource(s); ip.IsValid() {
+		return netip.PrefixFrom(ip, ip.BitLen()), true
+	}
+	block, err := netip.ParsePrefix(s)
+	if err != nil || block.Addr().Is4In6() {
+		return netip.Prefix{}, false
+	}
+	return block.Masked(), true
+}

@@ -1,0 +1,334 @@
+package policy
+
+import (
+	"math/bits"
+	"sync"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// Evaluator judges requests by one image. A nil Evaluator is one with nothing
+// loaded: it answers every request with abi.StatusNotLoaded.
+type Evaluator struct {
+	image       []byte
+	accounts    index
+	keys        index
+	soleAccount uint64
+	exemptions  uint64
+
+	revisionOnce sync.Once
+	revision     string
+}
+
+// Evaluate judges one request. It allocates nothing.
+func (e *Evaluator) Evaluate(r *abi.Request) abi.Word {
+	q, status := queryOf(r)
+	if status != abi.StatusOK {
+		return e.refuse(status)
+	}
+	return e.evaluate(q)
+}
+
+// refuse answers a request that cannot be read; with nothing loaded no request
+// is even looked at.
+func (e *Evaluator) refuse(status abi.Status) abi.Word {
+	if e == nil {
+		status = abi.StatusNotLoaded
+	}
+	return abi.ErrorWord(status)
+}
+
+// evaluate is the decision itself. Its steps are numbered as in DESIGN.md;
+// Explain tells the same steps in words.
+func (e *Evaluator) evaluate(q query) abi.Word {
+	// 0. Nothing loaded is an error, never a decision; so is what cannot be
+	// read, which queryOf and EvaluateEncoded have seen to.
+	if e == nil {
+		return abi.ErrorWord(abi.StatusNotLoaded)
+	}
+	// 1. Temporary credentials are known by their form alone.
+	if isTemporary(q.key()) {
+		return settle(q, abi.EffectAllow, abi.ReasonTemporaryCredential)
+	}
+	// 2. On an exempt service the policies have no effect.
+	if q.hasService() && e.isExempt(q) {
+		return settle(q, abi.EffectAllow, abi.ReasonExemptService)
+	}
+	// 3. The account that owns the key: where it is listed, else the one that
+	// the request names, else the only one there is.
+	image, account := e.image, uint64(0)
+	key := e.find(e.keys, q.key())
+	if key != 0 {
+		account = e.accounts.start + load32(image, key+idOwner)>>7<<3
+		if q.hasAccount() && !hasID(image, account, q.account()) {
+			return settle(q, abi.EffectDeny, abi.ReasonAccountMismatch)
+		}
+	} else if account = e.accountOf(q); account == 0 {
+		return settle(q, abi.EffectDeny, abi.ReasonUnknownAccount)
+	}
+	// 4. The key's policy alone if it is active, else the account's.
+	policy, level := uint64(0), abi.LevelAccessKey
+	if key != 0 {
+		policy = load32(image, key+idPolicy)
+	}
+	if policy == 0 || load8(image, policy+policyState) != stateActive {
+		policy, level = load32(image, account+idPolicy), abi.LevelAccount
+		if load8(image, policy+policyState) != stateActive {
+			return settle(q, abi.EffectAllow, abi.ReasonNoActivePolicy)
+		}
+	}
+	// The letters of an id that is listed were checked when it was compiled.
+	if key == 0 && !abi.ValidID(q.key().String()) {
+		return abi.ErrorWord(abi.StatusInvalidAccessKeyID)
+	}
+	// 5. and 6. The statements about this network, and the entries in them.
+	if q.hasVPC() {
+		return e.matchVPC(policy, level, q)
+	}
+	public := load32(image, policy+policyPublic)
+	if public == 0 {
+		return abi.NewWord(abi.EffectDeny, abi.ReasonNoPublicPolicy, level, abi.NetworkPublic)
+	}
+	label := search(image, public&^7, q)
+	if label == 0 {
+		return abi.NewWord(abi.EffectDeny, abi.ReasonSourceIPNotListed, level, abi.NetworkPublic)
+	}
+	return abi.NewWord(abi.EffectAllow, abi.ReasonMatched, level, abi.NetworkPublic).WithEntry(uint8(public&7), uint8(label-1))
+}
+
+// matchVPC is steps 5 and 6 for a call from a VPC.
+func (e *Evaluator) matchVPC(policy uint64, level abi.Level, q query) abi.Word {
+	image, vpc := e.image, q.vpc()
+	if load8(image, policy+policyVPCs) == 0 {
+		return abi.NewWord(abi.EffectDeny, abi.ReasonNoVPCPolicy, level, abi.NetworkVPC)
+	}
+	n, tags := vpc.size(), load64(image, policy+policyTags)
+	reason, matched, statement := abi.ReasonVPCNotListed, uint64(0), uint64(0)
+	for candidates := zeroBytes(tags^everyByte*tagOf(vpc)) | zeroBytes(tags); candidates != 0; candidates &= candidates - 1 {
+		at := policy + policyStatement + vpcSize*uint64(bits.TrailingZeros64(candidates)>>3)
+		if text := load32(image, at+vpcText); text != 0 && (load32(image, text) != n || !same(image, text+textBytes, vpc)) {
+			continue
+		}
+		reason = abi.ReasonSourceIPNotListed
+		list := load32(image, at+vpcList)
+		// Of equally specific entries the first statement's counts.
+		if label := search(image, list&^7, q); label > matched {
+			matched, statement = label, list&7
+		}
+	}
+	if matched == 0 {
+		return abi.NewWord(abi.EffectDeny, reason, level, abi.NetworkVPC)
+	}
+	return abi.NewWord(abi.EffectAllow, abi.ReasonMatched, level, abi.NetworkVPC).WithEntry(uint8(statement), uint8(matched-1))
+}
+
+// settle ends an evaluation before a policy is reached.
+func settle(q query, effect abi.Effect, reason abi.Reason) abi.Word {
+	if !abi.ValidID(q.key().String()) {
+		return abi.ErrorWord(abi.StatusInvalidAccessKeyID)
+	}
+	return abi.NewWord(effect, reason, abi.LevelNone, q.network())
+}
+
+func (q query) network() abi.Network {
+	if q.hasVPC() {
+		return abi.NetworkVPC
+	}
+	return abi.NetworkPublic
+}
+
+// isTemporary is step 1: the forms of Alibaba Cloud's STS and console
+// credentials, and of AWS's temporary ones.
+func isTemporary(id text) bool {
+	if id.size() < 4 {
+		return false
+	}
+	fourth := id.word32(0) >> 24 // which sets most ids apart
+	return (fourth == '.' || fourth == 'A') && hasTemporaryPrefix(id.String())
+}
+
+func hasTemporaryPrefix(id string) bool {
+	return id[:4] == "STS." || id[:4] == "TMP." || id[:4] == "ASIA" && isAWSTemporary(id)
+}
+
+// isAWSTemporary looks at the 16 characters behind ASIA.
+func isAWSTemporary(id string) bool {
+	const prefix, length = len("ASIA"), len("ASIA") + 16
+	if len(id) != length {
+		return false
+	}
+	for i := prefix; i < length; i++ {
+		if c := id[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// isExempt is step 2.
+func (e *Evaluator) isExempt(q query) bool {
+	service, action, protocol := q.service().String(), q.action().String(), q.protocol().String()
+	hash := uint64(hashFold(service))
+	for at := e.exemptions; at < e.accounts.start; at += exemptSize {
+		if load32(e.image, at+exemptHash) == hash && e.foldEqual(load32(e.image, at+exemptService), service) &&
+			e.foldMatches(load32(e.image, at+exemptAction), action) && e.foldMatches(load32(e.image, at+exemptProtocol), protocol) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Evaluator) foldMatches(text uint64, s string) bool { return text == 0 || e.foldEqual(text, s) }
+
+// foldEqual compares a text in lower case with s, ASCII letters without case.
+func (e *Evaluator) foldEqual(text uint64, s string) bool {
+	t := e.text(text)
+	if len(t) != len(s) {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if t[i] != lower(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Evaluator) text(at uint64) []byte {
+	return e.image[at+textBytes : at+textBytes+load32(e.image, at)]
+}
+
+// accountOf returns the record of the account that owns a key that is not
+// listed, or 0.
+func (e *Evaluator) accountOf(q query) uint64 {
+	switch id := q.account(); {
+	case !q.hasAccount():
+		return e.soleAccount
+	case id.String()[0] == 0: // the id of a bare policy's account, and of no other
+		return 0
+	default:
+		return e.find(e.accounts, id)
+	}
+}
+
+const everyByte = 0x0101010101010101
+
+// zeroBytes sets the highest bit of each byte of w that is zero, and no other:
+// adding 0x7f to the lower seven bits carries into the highest unless all are zero.
+func zeroBytes(w uint64) uint64 {
+	const low = everyByte * 0x7f
+	return ^(w&low + low | w | low)
+}
+
+// search returns the label of the segment that holds the address. The first
+// segment of a family begins at its lowest address, so that one always does.
+//
+// The longest list takes two nodes, thus two cache lines, and no branch depends
+// on its data, which nobody can predict.
+func search(image []byte, list uint64, q query) (label uint64) {
+	leaves := load8(image, list+nodeLeaves)
+	if !q.isIPv4() {
+		return searchIPv6(image, list+nodeSize*nodesOf(leaves), load8(image, list+nodeIPv6s), q)
+	}
+	if leaves == 0 {
+		return 0
+	}
+	return searchIPv4(image, list, leaves, q.lo)
+}
+
+// searchIPv6 does the same among the n segments at first, by halves.
+func searchIPv6(image []byte, first, n uint64, q query) (label uint64) {
+	if n == 0 {
+		return 0
+	}
+	at := uint64(0)
+	for left := n; left > 1; {
+		half := left >> 1
+		next := first + 16*(at+half)
+		_, borrow := bits.Sub64(q.lo, load64(image, next+8), 0)
+		_, borrow = bits.Sub64(q.hi, load64(image, next), borrow)
+		at += half & (borrow - 1)
+		left -= half
+	}
+	return load8(image, first+16*n+at)
+}
+
+// find returns the record of an id, or 0. It has hashOf and same in it, for
+// ids of common length, because the words of the id serve both and because on
+// WebAssembly a call costs as much as what it would do.
+func (e *Evaluator) find(x index, id text) uint64 {
+	n := id.size()
+	if n-8 > 24 {
+		return e.findUncommon(x, id)
+	}
+	image := e.image
+	second, third := second(n), third(n)
+	w0, w1, w2, w3 := id.word(0), id.word(second), id.word(third), id.word(n-8)
+	bucket := x.start + 4*(hashWords(n, w0, w1, w2, w3)>>(x.shift&63))
+	at, end := load32(image, bucket), load32(image, bucket+4)
+	for at < end {
+		text := at + idText
+		last := load32(image, at+idOwner) & 127 // index of the last byte
+		if last == n-1 && (load64(image, text)^w0)|(load64(image, text+second)^w1)|
+			(load64(image, text+third)^w2)|(load64(image, text+n-8)^w3) == 0 {
+			return at
+		}
+		at = text + last&^7 + 8
+	}
+	return 0
+}
+
+func (e *Evaluator) findUncommon(x index, id text) uint64 {
+	bucket := x.start + 4*(hashOf(id)>>(x.shift&63))
+	at, end := load32(e.image, bucket), load32(e.image, bucket+4)
+	for at < end && !hasID(e.image, at, id) {
+		at += idText + load32(e.image, at+idOwner)&127&^7 + 8
+	}
+	if at < end {
+		return at
+	}
+	return 0
+}
+
+// hasID compares the id of a record with id.
+func hasID(image []byte, record uint64, id text) bool {
+	return load32(image, record+idOwner)&127 == id.size()-1 && same(image, record+idText, id)
+}
+
+// isText compares a text of the image with t.
+func isText(image []byte, at uint64, t text) bool {
+	return load32(image, at) == t.size() && same(image, at+textBytes, t)
+}
+
+// same compares t, which is not empty, with as many bytes of the image.
+func same(image []byte, at uint64, t text) bool {
+	n := t.size()
+	if n-8 > 24 {
+		return string(image[at:at+n]) == t.String()
+	}
+	// Four words that overlap, as in hashOf.
+	second, third := second(n), third(n)
+	return (load64(image, at)^t.word(0))|(load64(image, at+second)^t.word(second))|
+		(load64(image, at+third)^t.word(third))|(load64(image, at+n-8)^t.word(n-8)) == 0
+}
+
+// Image returns the image that the evaluator reads. It must not be changed.
+func (e *Evaluator) Image() []byte { return e.image }
+
+// Revision is the SHA-256 of the image in lower-case hexadecimal digits. The
+// first call computes it.
+func (e *Evaluator) Revision() string {
+	e.revisionOnce.Do(func() {
+		const digits = "0123456789abcdef"
+		var text []byte
+		for _, b := range sum256(e.image) {
+			text = append(text, digits[b>>4], digits[b&15])
+		}
+		e.revision = string(text)
+	})
+	return e.revision
+}
+
+// Accounts and AccessKeys count what the image holds.
+func (e *Evaluator) Accounts() int   { return int(load32(e.image, atAccountCount)) }
+func (e *Evaluator) AccessKeys() int { return int(load32(e.image, atKeyCount)) }

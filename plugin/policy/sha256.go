@@ -1,0 +1,7 @@
+//go:build !wasip1
+
+package policy
+
+import "crypto/sha256"
+
+func sum256(b []byte) [32]byte { return sha256.Sum256(b) }
