@@ -82,23 +82,26 @@ func builtinExemptions() []exemption {
 // call can come from.
 func isPrivate(p netip.Prefix) bool {
 	for _, block := range privateBlocks {
-		if block.Bits() <= p.Bits() && block.Contains(p.Addr()) {
+		if holds(block, p) {
 			return true
 		}
 	}
 	return false
 }
 
-var privateBlocks = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"), // RFC 1918
-	netip.MustParsePrefix("172.16.0.0/12"),
-	netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("100.64.0.0/10"),  // RFC 6598, shared by carriers
-	netip.MustParsePrefix("127.0.0.0/8"),    // loopback
-	netip.MustParsePrefix("169.254.0.0/16"), // link-local
-	netip.MustParsePrefix("::1/128"),
-	netip.MustParsePrefix("fe80::/10"),
-	netip.MustParsePrefix("fc00::/7"), // RFC 4193, unique local
+var privateBlocks = prefixes(
+	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
+	"100.64.0.0/10",          // RFC 6598, shared by carriers
+	"127.0.0.0/8", "::1/128", // loopback
+	"169.254.0.0/16", "fe80::/10", // link-local
+	"fc00::/7", // RFC 4193, unique local
+)
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
 }
 
 // validVPC reports whether s is the id of a VPC.
