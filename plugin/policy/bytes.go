@@ -83,7 +83,10 @@ func hashStep(h, w uint64) uint64 {
 	return h ^ h>>32
 }
 
-// shortWord returns less than eight bytes as a word, padded with zeros.
+// shortWord returns less than eight bytes as a word, padded with zeros. It is
+// rare, and out of line: its loop would slow down whatever it is inlined into.
+//
+//go:noinline
 func shortWord(t text) (w uint64) {
 	s := t.String()
 	for i := len(s) - 1; i >= 0; i-- {

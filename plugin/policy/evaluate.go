@@ -103,11 +103,23 @@ func (e *Evaluator) matchVPC(policy uint64, level abi.Level, q query) abi.Word {
 		return abi.NewWord(abi.EffectDeny, abi.ReasonNoVPCPolicy, level, abi.NetworkVPC)
 	}
 	n, tags := vpc.size(), load64(image, policy+policyTags)
+	second, third := second(n), third(n)
 	reason, matched, statement := abi.ReasonVPCNotListed, uint64(0), uint64(0)
 	for candidates := zeroBytes(tags^everyByte*tagOf(vpc)) | zeroBytes(tags); candidates != 0; candidates &= candidates - 1 {
 		at := policy + policyStatement + vpcSize*uint64(bits.TrailingZeros64(candidates)>>3)
-		if text := load32(image, at+vpcText); text != 0 && (load32(image, text) != n || !same(image, text+textBytes, vpc)) {
-			continue
+		if text := load32(image, at+vpcText); text != 0 {
+			if load32(image, text) != n {
+				continue
+			}
+			// As in same; a call would cost more than the comparison.
+			if text += textBytes; n-8 > 24 {
+				if !sameUncommon(image, text, vpc) {
+					continue
+				}
+			} else if (load64(image, text)^vpc.word(0))|(load64(image, text+second)^vpc.word(second))|
+				(load64(image, text+third)^vpc.word(third))|(load64(image, text+n-8)^vpc.word(n-8)) != 0 {
+				continue
+			}
 		}
 		reason = abi.ReasonSourceIPNotListed
 		list := load32(image, at+vpcList)
@@ -144,10 +156,12 @@ func isTemporary(id text) bool {
 		return false
 	}
 	fourth := id.word32(0) >> 24 // which sets most ids apart
-	return (fourth == '.' || fourth == 'A') && hasTemporaryPrefix(id.String())
+	return (fourth == '.' || fourth == 'A') && hasTemporaryPrefix(id)
 }
 
-func hasTemporaryPrefix(id string) bool {
+//go:noinline
+func hasTemporaryPrefix(t text) bool {
+	id := t.String()
 	return id[:4] == "STS." || id[:4] == "TMP." || id[:4] == "ASIA" && isAWSTemporary(id)
 }
 
@@ -220,23 +234,7 @@ func zeroBytes(w uint64) uint64 {
 	return ^(w&low + low | w | low)
 }
 
-// search returns the label of the segment that holds the address. The first
-// segment of a family begins at its lowest address, so that one always does.
-//
-// The longest list takes two nodes, thus two cache lines, and no branch depends
-// on its data, which nobody can predict.
-func search(image []byte, list uint64, q query) (label uint64) {
-	leaves := load8(image, list+nodeLeaves)
-	if !q.isIPv4() {
-		return searchIPv6(image, list+nodeSize*nodesOf(leaves), load8(image, list+nodeIPv6s), q)
-	}
-	if leaves == 0 {
-		return 0
-	}
-	return searchIPv4(image, list, leaves, q.lo)
-}
-
-// searchIPv6 does the same among the n segments at first, by halves.
+// searchIPv6 is search among the n segments at first, by halves.
 func searchIPv6(image []byte, first, n uint64, q query) (label uint64) {
 	if n == 0 {
 		return 0
@@ -304,12 +302,17 @@ func isText(image []byte, at uint64, t text) bool {
 func same(image []byte, at uint64, t text) bool {
 	n := t.size()
 	if n-8 > 24 {
-		return string(image[at:at+n]) == t.String()
+		return sameUncommon(image, at, t)
 	}
 	// Four words that overlap, as in hashOf.
 	second, third := second(n), third(n)
 	return (load64(image, at)^t.word(0))|(load64(image, at+second)^t.word(second))|
 		(load64(image, at+third)^t.word(third))|(load64(image, at+n-8)^t.word(n-8)) == 0
+}
+
+//go:noinline
+func sameUncommon(image []byte, at uint64, t text) bool {
+	return string(image[at:at+t.size()]) == t.String()
 }
 
 // Image returns the image that the evaluator reads. It must not be changed.

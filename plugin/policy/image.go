@@ -314,7 +314,13 @@ func (v *verifier) policy(at, lists, texts, end uint32) (size uint32, ok bool) {
 	if v.image[at+policyState] > stateNone || vpcs > abi.MaxStatements || size > end-at || public != 0 && !v.in(public&^7, headerSize, lists) {
 		return 0, false
 	}
-	for i := uint32(0); i < uint32(vpcs); i++ {
+	for i := uint32(0); i < abi.MaxStatements; i++ {
+		if i >= uint32(vpcs) { // any other tag would lead to a statement behind the last
+			if v.image[at+policyTags+i] != tagNone {
+				return 0, false
+			}
+			continue
+		}
 		s := at + policyStatement + i*vpcSize
 		text := v.u32(s + vpcText)
 		if text != 0 && !v.in(text, lists, texts) || !v.in(v.u32(s+vpcList)&^7, headerSize, lists) {

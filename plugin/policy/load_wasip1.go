@@ -31,12 +31,16 @@ func (t text) String() string { return unsafe.String((*byte)(t.data), t.length) 
 
 func textOf(s string) text { return text{unsafe.Pointer(unsafe.StringData(s)), uint64(len(s))} }
 
-// searchIPv4 is the part of search that takes most of its time. The runtimes'
-// compilers make one step of each instruction, so the fewest are best: a node
-// is searched by halves, and without a branch.
-func searchIPv4(image []byte, list, leaves, a uint64) (label uint64) {
-	node := list
-	for left := leaves; ; left = 1 {
+// search returns the label of the segment that holds the address; see load.go.
+// The runtimes' compilers make one step of each instruction, so the fewest are
+// best: a node is searched by halves, and without a branch.
+func search(image []byte, list uint64, q query) (label uint64) {
+	leaves := load8(image, list+nodeLeaves)
+	if !q.isIPv4() {
+		return searchIPv6(image, list+nodeSize*nodesOf(leaves), load8(image, list+nodeIPv6s), q)
+	}
+	node, a := list, q.lo
+	for left := leaves; left > 0; left = 1 {
 		first := node + nodeFirst
 		at := above(image, first+24, a, 24)
 		at += above(image, first+at+12, a, 12)
@@ -47,6 +51,7 @@ func searchIPv4(image []byte, list, leaves, a uint64) (label uint64) {
 		}
 		node += nodeSize * min(at>>2+1, leaves)
 	}
+	return 0
 }
 
 // above returns step if the address at an offset is at or below a, else 0.
