@@ -220,7 +220,7 @@ func (w Word) Unpack(source netip.Addr, d *Decision) Status {
 	}
 	if w&wordMatched != 0 {
 		entry, err := source.Unmap().Prefix(int(uint8(w >> 48)))
-		if err != nil {
+		if err != nil || !entry.IsValid() { // the zero Addr gives no error
 			return StatusInternal
 		}
 		d.Statement, d.Entry = int(uint8(w>>40)), entry

@@ -57,13 +57,13 @@ func AppendHTTPRequest(b []byte, r *HTTPRequest) ([]byte, Status) {
 	if r.DenyMissingAccessKey {
 		b[at+2] = HTTPFlagDenyMissing
 	}
-	b = appendLength(b, (len(r.Target)))
+	b = appendLength(b, len(r.Target))
 	b = append(b, r.Target...)
-	b = appendLength(b, (len(r.Headers)))
+	b = appendLength(b, len(r.Headers))
 	for i := range r.Headers {
 		h := &r.Headers[i]
-		b = appendLength(b, (len(h.Name)))
-		b = appendLength(b, (len(h.Value)))
+		b = appendLength(b, len(h.Name))
+		b = appendLength(b, len(h.Value))
 		b = append(b, h.Name...)
 		b = append(b, h.Value...)
 	}
@@ -80,16 +80,13 @@ func DecodeHTTPRequest(b []byte, headers []HTTPHeader) (HTTPRequest, Status) {
 	if len(b) < RequestHeaderSize || b[2]&^HTTPFlagDenyMissing != 0 {
 		return HTTPRequest{}, StatusInvalidRequest
 	}
-	flags := b[2]
-	b[2] = 0
-	plain, n, s := DecodeRequest(b)
-	b[2] = flags
+	plain, n, s := decodeRequest(b, 0)
 	if s != StatusOK {
 		return HTTPRequest{}, s
 	}
 	r := HTTPRequest{SourceIP: plain.SourceIP, VPCID: plain.VPCID, AccountID: plain.AccountID,
 		Service: plain.Service, Action: plain.Action, Protocol: plain.Protocol,
-		DenyMissingAccessKey: flags&HTTPFlagDenyMissing != 0}
+		DenyMissingAccessKey: b[2]&HTTPFlagDenyMissing != 0}
 	rest, ok := unsafe.String(&b[0], len(b))[n:], true
 	number := func() (v uint32) {
 		if len(rest) < 4 {

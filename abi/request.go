@@ -64,7 +64,10 @@ func PutRequest(dst []byte, r *Request) (int, Status) {
 	if len(dst) < MaxRequestSize {
 		return 0, StatusInvalidArgument
 	}
-	ip := r.SourceIP.Unmap()
+	ip := r.SourceIP
+	if ip.Is4In6() && ip.Zone() == "" { // Unmap would drop the zone, which is refused
+		ip = ip.Unmap()
+	}
 	kind := uint64(SourceIPv6)
 	switch {
 	case ip.Is4():
@@ -109,14 +112,20 @@ func AppendRequest(b []byte, r *Request) ([]byte, Status) {
 }
 
 // DecodeRequest reads one binary request from the front of b and returns it
-// with its length. The strings of the request alias b: they hold only as long
-// as b does not change. A request with an unreadable address is returned with
-// the zero Addr, for the evaluator to refuse.
+// with its length, which is 0 if that cannot be known. The strings of the
+// request alias b: they hold only as long as b does not change. A request with
+// an unreadable address is returned with the zero Addr, for the evaluator to
+// refuse.
 func DecodeRequest(b []byte) (r Request, n int, s Status) {
 	if len(b) < RequestHeaderSize {
 		return Request{}, 0, StatusInvalidRequest
 	}
-	key := RequestHeaderSize + int(b[2])
+	return decodeRequest(b, int(b[2]))
+}
+
+// decodeRequest reads a request whose AccessKeyId has keySize bytes.
+func decodeRequest(b []byte, keySize int) (r Request, n int, s Status) {
+	key := RequestHeaderSize + keySize
 	vpc := key + int(b[3])
 	account := vpc + int(b[4])
 	service := account + int(b[5])
@@ -142,7 +151,7 @@ func DecodeRequest(b []byte) (r Request, n int, s Status) {
 		r.SourceIP = ParseSource(text[protocol:])
 	case SourceNone:
 	default:
-		return Request{}, 0, StatusInvalidRequest
+		return Request{}, n, StatusInvalidRequest
 	}
 	return r, n, StatusOK
 }

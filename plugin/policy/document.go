@@ -104,20 +104,23 @@ func isBarePolicy(document []byte) bool {
 
 func (d *documentReader) account() {
 	const id, keyPolicy, keys = 0, 1, 2
+	var a account
 	at := len(d.set.accounts)
-	d.set.accounts = append(d.set.accounts, account{})
 	seen, ok := d.object(accountFields, func(i int) {
 		switch i {
 		case id:
-			d.set.accounts[at].id = d.id(abi.CodeInvalidAccountID, abi.CodeDuplicateAccount, "account", d.accounts)
+			a.id = d.id(abi.CodeInvalidAccountID, abi.CodeDuplicateAccount, "account", d.accounts)
 		case keyPolicy:
-			d.set.accounts[at].policy = d.policy()
+			a.policy = d.policy()
 		case keys:
 			d.array(func(int) { d.key(at) })
 		}
 	})
 	if ok {
 		d.require(accountFields, seen, 1<<id)
+	}
+	if d.errors.none() { // else the set is of no use
+		d.set.accounts = append(d.set.accounts, a)
 	}
 }
 
@@ -139,6 +142,8 @@ func (d *documentReader) key(owner int) {
 	})
 	if ok {
 		d.require(keyFields, seen, 1<<id)
+	}
+	if d.errors.none() {
 		d.set.keys = append(d.set.keys, key)
 	}
 }
@@ -173,6 +178,8 @@ func (d *documentReader) exemption() {
 	})
 	if ok {
 		d.require(exemptFields, seen, 1<<service)
+	}
+	if d.errors.none() {
 		d.set.exemptions = append(d.set.exemptions, exemption{fields[0], fields[1], fields[2]})
 	}
 }
@@ -281,8 +288,8 @@ func (d *documentReader) statement() (s statement) {
 			d.errors.add(abi.CodeValueForbidden, valueAt, "a ClassicWhiteList is about the public network and takes no Value; remove it")
 		}
 		s.vpc = ""
-		if s.list != nil && !s.list.private.none() {
-			d.warnings.addBelow(d.here()+"/IPList", &s.list.private)
+		if s.list != nil && s.list.private > 0 {
+			d.warnOfPrivate(s.list)
 		}
 	case seen&(1<<value) == 0:
 		d.error(abi.CodeValueRequired, "a VPCWhiteList needs a Value: a VPC id, or AllowAllVPC for any VPC")
@@ -319,38 +326,63 @@ func (d *documentReader) ipList() *entryList {
 	return l
 }
 
+// warnOfPrivate warns of the private entries of a public statement.
+func (d *documentReader) warnOfPrivate(l *entryList) {
+	if d.warnings.full() {
+		d.warnings.more += l.private
+		return
+	}
+	base := d.here() + "/IPList"
+	for i, p := range l.entries {
+		if isPrivate(p) {
+			d.warnings.add(abi.CodePrivateAddress, base+place(l.places[i]), p.String()+" is private; no call over the public network comes from there")
+		}
+	}
+}
+
+// place is the pointer from an IPList to its string of that index, or, for
+// wholeList, to itself: it may be one string.
+func place(i int32) string {
+	if i == wholeList {
+		return ""
+	}
+	return "/" + decimal(int(i))
+}
+
+const wholeList = -1
+
 // listReader reads one IPList, which is known to be JSON.
 type listReader struct {
 	*reader
 	entries []netip.Prefix
 	masked  []bool
-	places  []string // pointer to the string that holds each entry
-	total   int      // of entries, readable or not
+	places  []int32
+	total   int // of entries, readable or not
 }
 
 func readList(raw []byte) *entryList {
 	r := listReader{reader: newReader(raw)}
 	if raw[0] == '"' {
-		r.split()
-	} else if n, ok := r.array(func(int) { r.split() }); ok && n == 0 {
+		r.split(wholeList)
+	} else if n, ok := r.array(func(i int) { r.split(int32(i)) }); ok && n == 0 {
 		r.error(abi.CodeEmptyIPList, "is empty; list at least one address or CIDR block, or remove the statement")
 	}
 	if r.total > abi.MaxEntries {
 		r.errors.add(abi.CodeTooManyEntries, "", "holds "+decimal(r.total)+" entries; at most "+decimal(abi.MaxEntries)+" are allowed in one statement")
 		return &entryList{errors: r.errors}
 	}
-	l := &entryList{entries: r.entries, errors: r.errors}
+	l := &entryList{entries: r.entries, places: r.places, errors: r.errors}
 	r.doubts(l)
 	return l
 }
 
-// split reads a string, which may hold several entries.
-func (r *listReader) split() {
+// split reads the string with that index, which may hold several entries.
+func (r *listReader) split(at int32) {
 	text, ok := r.text()
 	if !ok {
 		return
 	}
-	place, before := r.here(), r.total
+	before := r.total
 	for from := 0; from < len(text); {
 		to := from
 		for to < len(text) && text[to] != ' ' && text[to] != ',' && text[to] != ';' {
@@ -359,16 +391,19 @@ func (r *listReader) split() {
 		if word := text[from:to]; word != "" {
 			r.total++
 			p, masked, problem := parseEntry(word)
-			if problem != "" {
-				r.errors.add(abi.CodeInvalidEntry, place, quote(word)+" "+problem)
-			} else if len(r.entries) < abi.MaxEntries { // more are refused anyway
-				r.entries, r.masked, r.places = append(r.entries, p), append(r.masked, masked), append(r.places, place)
+			switch {
+			case problem != "" && r.errors.full():
+				r.errors.more++
+			case problem != "":
+				r.errors.add(abi.CodeInvalidEntry, place(at), quote(word)+" "+problem)
+			case len(r.entries) < abi.MaxEntries: // more are refused anyway
+				r.entries, r.masked, r.places = append(r.entries, p), append(r.masked, masked), append(r.places, at)
 			}
 		}
 		from = to + 1
 	}
 	if r.total == before {
-		r.errors.add(abi.CodeEmptyIPList, place, "holds no address or CIDR block")
+		r.errors.add(abi.CodeEmptyIPList, place(at), "holds no address or CIDR block")
 	}
 }
 
@@ -376,16 +411,17 @@ func (r *listReader) split() {
 func (r *listReader) doubts(l *entryList) {
 	cover := covers(r.entries)
 	for i, p := range r.entries {
+		at := place(r.places[i])
 		if r.masked[i] {
-			l.warnings.add(abi.CodeHostBits, r.places[i], "host bits are set; read as "+p.String())
+			l.warnings.add(abi.CodeHostBits, at, "host bits are set; read as "+p.String())
 		}
 		if c := cover[i]; c >= 0 && r.entries[c] == p {
-			l.warnings.add(abi.CodeDuplicateEntry, r.places[i], p.String()+" is listed before")
+			l.warnings.add(abi.CodeDuplicateEntry, at, p.String()+" is listed before")
 		} else if c >= 0 {
-			l.warnings.add(abi.CodeCoveredEntry, r.places[i], p.String()+" is covered by "+r.entries[c].String())
+			l.warnings.add(abi.CodeCoveredEntry, at, p.String()+" is covered by "+r.entries[c].String())
 		}
 		if isPrivate(p) {
-			l.private.add(abi.CodePrivateAddress, r.places[i], p.String()+" is private; no call over the public network comes from there")
+			l.private++
 		}
 	}
 }

@@ -14,23 +14,29 @@ type findings struct {
 	more int
 }
 
+func (f *findings) full() bool { return len(f.kept) == abi.MaxFindings }
+
 func (f *findings) add(code abi.FindingCode, pointer, message string) {
-	if len(f.kept) == abi.MaxFindings {
+	if f.full() {
 		f.more++
 		return
 	}
 	f.kept = append(f.kept, abi.Finding{Code: code, Pointer: pointer, Message: message})
 }
 
-// addBelow adds findings whose pointers count from base.
+// addBelow adds findings whose pointers count from base. Once f is full only
+// the number of those below matters, so they are let go.
 func (f *findings) addBelow(base string, below *findings) {
 	for i := range below.kept {
 		f.add(below.kept[i].Code, base+below.kept[i].Pointer, below.kept[i].Message)
 	}
 	f.more += below.more
+	if f.full() {
+		below.kept, below.more = nil, len(below.kept)+below.more
+	}
 }
 
-func (f *findings) none() bool { return len(f.kept) == 0 }
+func (f *findings) none() bool { return len(f.kept)+f.more == 0 }
 
 func (f *findings) list() []abi.Finding {
 	if f.more == 0 {

@@ -43,10 +43,10 @@ type statement struct {
 // or built twice.
 type entryList struct {
 	entries []netip.Prefix // masked, IPv4-mapped ones unmapped
+	places  []int32        // where each entry stands, see place
 
-	// What was found in it. Pointers count from the IPList. Private addresses
-	// are doubtful in a public statement alone.
-	errors, warnings, private findings
+	errors, warnings findings // pointers count from the IPList
+	private          int      // number of private entries, doubtful in a public statement alone
 
 	placed bool   // set by the builder
 	at     uint32 // offset among the lists, set by the builder

@@ -33,8 +33,17 @@ func newReader(document []byte) *reader {
 // here is the pointer to the value that was read last.
 func (r *reader) here() string { return string(r.dec.StackPointer()) }
 
-func (r *reader) error(code abi.FindingCode, message string) { r.errors.add(code, r.here(), message) }
-func (r *reader) warn(code abi.FindingCode, message string)  { r.warnings.add(code, r.here(), message) }
+func (r *reader) error(code abi.FindingCode, message string) { r.find(&r.errors, code, message) }
+func (r *reader) warn(code abi.FindingCode, message string)  { r.find(&r.warnings, code, message) }
+
+// find adds a finding about the value that was read last.
+func (r *reader) find(f *findings, code abi.FindingCode, message string) {
+	pointer := ""
+	if !f.full() { // else only their number matters
+		pointer = r.here()
+	}
+	f.add(code, pointer, message)
+}
 
 // fail records a fault of syntax.
 func (r *reader) fail(err error) {
@@ -219,7 +228,7 @@ func (r *reader) token() {
 func (r *reader) require(names []string, seen, want uint) {
 	for i, name := range names {
 		if want&^seen&(1<<i) != 0 {
-			r.error(abi.CodeMissingField, "the field "+quote(name)+" is missing")
+			r.error(abi.CodeMissingField, "the field \""+name+"\" is missing")
 		}
 	}
 }
