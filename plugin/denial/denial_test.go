@@ -188,3 +188,16 @@ func TestAppendingAllocatesNothing(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(100, func() { buffer = format.Append(buffer[:0], &d) }), format.String())
 	}
 }
+
+func BenchmarkAppend(b *testing.B) {
+	d := denials[1].denial
+	buffer := make([]byte, 0, 1024)
+	for _, format := range denial.Formats() {
+		b.Run(format.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				buffer = format.Append(buffer[:0], &d)
+			}
+		})
+	}
+}

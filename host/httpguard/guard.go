@@ -1,0 +1,266 @@
+package httpguard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host"
+	"github.com/keymoat/keymoat/plugin/credential"
+	"github.com/keymoat/keymoat/plugin/denial"
+)
+
+// Guard judges HTTP requests. It is safe for concurrent use.
+type Guard struct {
+	evaluator   host.Evaluator
+	candidate   host.Evaluator // nil for none
+	reportOnly  bool
+	service     string
+	accountID   string
+	denyMissing bool
+	format      denial.Format
+	status      int
+	balancers   blocks // that send PROXY protocol headers; none if nobody does
+	forwarded   forwarded
+	vpc         vpcSource
+	logger      *slog.Logger
+	meter       metric.Meter
+	counters    *counters
+}
+
+// New returns a guard that decides by an evaluator, which stays the caller's:
+// it may load other rules at any time, and is closed by whoever made it.
+func New(evaluator host.Evaluator, opts ...Option) (*Guard, error) {
+	if evaluator == nil {
+		return nil, errors.New("httpguard: the evaluator is nil")
+	}
+	g := &Guard{
+		evaluator: evaluator,
+		status:    denial.JSON.Status(),
+		logger:    slog.Default(),
+		meter:     noop.NewMeterProvider().Meter(scope),
+	}
+	var wrong []error
+	for _, set := range opts {
+		wrong = append(wrong, set(g))
+	}
+	if g.vpc.from == vpcTLV && g.balancers == nil {
+		wrong = append(wrong, errors.New("a VPC id from the PROXY protocol needs WithProxyProtocol"))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, fmt.Errorf("httpguard: %w", err)
+	}
+	var err error
+	if g.counters, err = newCounters(g.meter); err != nil {
+		return nil, fmt.Errorf("httpguard: %w", err)
+	}
+	return g, nil
+}
+
+// Handler passes requests on to next unless they are refused.
+func (g *Guard) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, passes := g.admit(w, r)
+		if passes {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// admit judges a request and answers it if it is refused. The request that it
+// returns is the one to pass on: it lacks a VPC header that is not believed.
+func (g *Guard) admit(w http.ResponseWriter, r *http.Request) (_ *http.Request, passes bool) {
+	var j judgement
+	if r, j.vpcHeaderRemoved = g.vpc.withoutUntrustedHeader(r); j.vpcHeaderRemoved {
+		g.counters.vpcHeaderRemoved(r.Context())
+	}
+	g.judge(r, &j)
+	g.counters.judged(r.Context(), &j)
+	if g.candidate != nil && j.asked && g.candidateDiffers(r, &j) {
+		g.counters.candidateDiffers(r.Context(), &j)
+		g.logCandidate(r, &j)
+	}
+	g.log(r, &j)
+	switch {
+	case j.allowed():
+	case g.reportOnly:
+		g.counters.passed(r.Context())
+	default:
+		g.refuse(w, r, &j)
+		return r, false
+	}
+	return r, true
+}
+
+// judgement is what became of one request.
+type judgement struct {
+	source source
+	vpcID  string
+
+	problem  denial.Problem // stands in place of a decision
+	cause    error          // of the problem, for the log
+	decision abi.Decision
+
+	vpcHeaderRemoved bool
+	asked            bool // the evaluator has been asked
+	candidate        abi.Decision
+	candidateErr     error
+}
+
+func (j *judgement) allowed() bool { return j.problem == denial.NoProblem && j.decision.Allowed() }
+
+func (j *judgement) fail(p denial.Problem, cause error) { j.problem, j.cause = p, cause }
+
+// judge finds out what the evaluator needs to know and asks it. At the first
+// thing that cannot be read it stops.
+func (g *Guard) judge(r *http.Request, j *judgement) {
+	defer func() {
+		if v := recover(); v != nil {
+			j.fail(denial.Internal, panicked(v))
+		}
+	}()
+	var err error
+	if j.source, err = g.forwarded.source(r); err != nil {
+		j.fail(denial.InvalidSourceIP, err)
+		return
+	}
+	if j.vpcID, err = g.vpc.idOf(r); err != nil {
+		j.fail(denial.InvalidVPCID, err)
+		return
+	}
+	j.asked = true
+	if j.decision, err = g.ask(r, j, g.evaluator); err != nil {
+		j.fail(problemOf(err), err)
+	}
+}
+
+// possible reports whether a decision holds values that an evaluator may return.
+func possible(d *abi.Decision) bool {
+	return d.Effect <= abi.EffectAllow && d.Reason-1 < abi.ReasonMatched && d.Level <= abi.LevelAccessKey && d.Network <= abi.NetworkVPC
+}
+
+// candidateDiffers asks the candidate. Whatever it does, also a panic, has no
+// effect on the request.
+func (g *Guard) candidateDiffers(r *http.Request, j *judgement) bool {
+	func() {
+		defer func() {
+			if v := recover(); v != nil {
+				j.candidateErr = panicked(v)
+			}
+		}()
+		j.candidate, j.candidateErr = g.ask(r, j, g.candidate)
+	}()
+	if j.candidateErr != nil {
+		j.candidate = abi.Decision{}
+	}
+	return j.candidate.Allowed() != j.allowed()
+}
+
+func panicked(v any) error { return fmt.Errorf("panic: %v\n%s", v, debug.Stack()) }
+
+// headerSpace is where the headers for an evaluator are put together. It has
+// room for as many as there are, once each, and one more.
+var headerSpace = sync.Pool{New: func() any { return new([4]abi.HTTPHeader) }}
+
+func (g *Guard) ask(r *http.Request, j *judgement, evaluator host.Evaluator) (abi.Decision, error) {
+	space := headerSpace.Get().(*[4]abi.HTTPHeader)
+	d, err := evaluator.Authorize(r.Context(), abi.HTTPRequest{
+		Target:               target(r),
+		Headers:              appendCredentialHeaders(space[:0], r.Header),
+		SourceIP:             j.source.ip,
+		VPCID:                j.vpcID,
+		AccountID:            g.accountID,
+		Service:              g.service,
+		DenyMissingAccessKey: g.denyMissing,
+	})
+	*space = [4]abi.HTTPHeader{} // no credential outlives its request
+	headerSpace.Put(space)
+	if err == nil && !possible(&d) {
+		err = fmt.Errorf("what the evaluator answered is no decision: %v", d)
+	}
+	return d, err
+}
+
+// credentialHeaders are the only headers that leave this package.
+var credentialHeaders = func() (names []string) {
+	for _, name := range credential.HeaderNames() {
+		names = append(names, http.CanonicalHeaderKey(name))
+	}
+	return names
+}()
+
+func appendCredentialHeaders(b []abi.HTTPHeader, h http.Header) []abi.HTTPHeader {
+	for _, name := range credentialHeaders {
+		for _, value := range h[name] {
+			b = append(b, abi.HTTPHeader{Name: name, Value: value})
+		}
+	}
+	return b
+}
+
+// target returns the request target as it was sent. If a handler in front has
+// changed the query, what the next one will read counts too: a key that is
+// named only there, or another one, must not go unseen.
+func target(r *http.Request) string {
+	_, sent, _ := strings.Cut(r.RequestURI, "?")
+	if r.URL == nil || r.URL.RawQuery == sent {
+		return r.RequestURI
+	}
+	return r.RequestURI + "?" + r.URL.RawQuery
+}
+
+// problemOf returns what stands in place of a decision after this error.
+func problemOf(err error) denial.Problem {
+	var status abi.Status
+	if errors.As(err, &status) {
+		return denial.ProblemOf(status)
+	}
+	return denial.Internal
+}
+
+// blocks are networks that someone is believed from.
+type blocks []netip.Prefix
+
+func blocksOf(prefixes []netip.Prefix) (blocks, error) {
+	if len(prefixes) == 0 {
+		return nil, errors.New("name at least one network to believe")
+	}
+	all := make(blocks, len(prefixes))
+	for i, p := range prefixes {
+		const mapped = 96
+		if p.Addr().Is4In6() && p.Bits() >= mapped {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+		}
+		if !p.IsValid() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%v is not a network", p)
+		}
+		all[i] = p.Masked()
+	}
+	return all, nil
+}
+
+func (b blocks) contain(ip netip.Addr) bool {
+	for _, p := range b {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// revision returns the revision in force, if the evaluator can tell.
+func revision(evaluator host.Evaluator) host.Revision {
+	if e, ok := evaluator.(interface{ Revision() host.Revision }); ok {
+		return e.Revision()
+	}
+	return ""
+}
