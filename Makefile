@@ -46,12 +46,15 @@ test-race: ## Run the concurrent tests with the race detector
 	go test -race $(RACE_PACKAGES)
 
 .PHONY: conformance
-conformance: build/testee build/conformance-run ## Run the conformance suite on every host and print the matrix
+conformance: build/testee build/testee-httpguard build/conformance-run ## Run the conformance suite on every host and print the matrix
 	build/conformance-run -html build/conformance.html -junit build/conformance.xml \
-		native="build/testee -engine native" wazero="build/testee -engine wasm"
+		-not-expressible httpguard=host/httpguard/cmd/testee/not-expressible.json \
+		native="build/testee -engine native" wazero="build/testee -engine wasm" httpguard=build/testee-httpguard
 
 build/testee: FORCE
 	go build -o $@ ./conformance/cmd/testee
+build/testee-httpguard: FORCE
+	cd host/httpguard/cmd/testee && go build -o $(CURDIR)/$@ .
 build/conformance-run: FORCE
 	go build -o $@ ./conformance/cmd/conformance
 

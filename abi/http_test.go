@@ -111,8 +111,10 @@ func TestALengthBeyondTheEndIsRefused(t *testing.T) {
 func FuzzDecodeHTTPRequest(f *testing.F) {
 	for _, r := range httpRequests() {
 		b, _ := abi.AppendHTTPRequest(nil, &r)
-		f.Add(b)
-		f.Add(b[:len(b)-1])
+		if len(b) < 4096 {
+			f.Add(b)
+			f.Add(b[:len(b)-1])
+		}
 	}
 	f.Add(append(withSource(abi.SourceText, "203.0.113.1"), 0, 0, 0, 0, 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/credential"
+	"github.com/keymoat/keymoat/plugin/denial"
 	"github.com/keymoat/keymoat/plugin/policy"
 )
 
@@ -19,12 +21,14 @@ type config struct {
 	service     string
 	accountID   string
 	denyMissing bool // refuse a request that claims no key
-	denial      denial
+	format      denial.Format
+	status      int     // of a denial
+	headers     lengths // of the names of the headers that a decision may need
 }
 
 // unconfigured stands for the configuration of a plugin that has no valid one.
 // Envoy gives such a plugin no requests; should it ever, they are refused.
-var unconfigured = config{denial: denial{format: formatPlain, status: 403}}
+var unconfigured = config{format: denial.Plain, status: denial.Plain.Status()}
 
 // parseConfig reads a plugin configuration, which abi/schema/plugin-config.json
 // describes. What is returned does not alias the document. The configuration
@@ -39,7 +43,7 @@ func parseConfig(document []byte) (c *config, errors, warnings []abi.Finding) {
 type configReader struct{ *reader }
 
 func (r configReader) config() *config {
-	c := &config{denial: denial{format: formatJSON}}
+	c := &config{}
 	fields := []string{"policy_set", "policy_image", "mode", "candidate_policy_set", "vpc_id",
 		"service", "account_id", "on_missing_access_key", "denial"}
 	seen, ok := r.object(fields, func(name string) {
@@ -61,7 +65,7 @@ func (r configReader) config() *config {
 		case "on_missing_access_key":
 			c.denyMissing = r.choice("allow", "deny") == 1
 		case "denial":
-			c.denial = r.denial()
+			c.format, c.status = r.denial()
 		}
 	})
 	set, image := slices.Contains(seen, "policy_set"), slices.Contains(seen, "policy_image")
@@ -72,8 +76,15 @@ func (r configReader) config() *config {
 	case !set && !image:
 		r.error(abi.CodeMissingField, "the field policy_set is missing, or policy_image in its place")
 	}
-	if c.denial.status == 0 {
-		c.denial.status = c.denial.format.status()
+	if c.status == 0 {
+		c.status = c.format.Status()
+	}
+	c.headers.add(":path")
+	for _, name := range credential.HeaderNames() {
+		c.headers.add(name)
+	}
+	if c.vpc.from == vpcHeader {
+		c.headers.add(c.vpc.header)
 	}
 	return c
 }
@@ -181,16 +192,20 @@ func (r configReader) blocks() (blocks []netip.Prefix) {
 	return blocks
 }
 
-func (r configReader) denial() (d denial) {
+func (r configReader) denial() (f denial.Format, status int) {
 	r.object([]string{"format", "status"}, func(name string) {
 		switch name {
 		case "format":
-			d.format = format(max(0, r.choice("json", "openapi", "oss_xml", "plain")))
+			var names []string
+			for _, format := range denial.Formats() {
+				names = append(names, format.String())
+			}
+			f = denial.Format(max(0, r.choice(names...)))
 		case "status":
-			d.status = r.integer(400, 599)
+			status = r.integer(400, 599)
 		}
 	})
-	return d
+	return f, status
 }
 
 func validKey(s string) bool { return s != "" && strings.IndexByte(s, 0) < 0 }

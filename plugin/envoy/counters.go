@@ -1,43 +1,54 @@
 package main
 
-import "github.com/keymoat/keymoat/abi"
+import (
+	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
+)
 
 // counters are the numbers of the counters in Envoy's /stats. All that can
 // occur are there from the start, at zero, so that a first refusal shows as an
 // increase.
 type counters struct {
-	decisions [len(effects)][abi.ReasonMatched + 1][abi.LevelAccessKey + 1]uint32
-	errors    [len(problems)]uint32
+	decisions [abi.EffectAllow + 1]tally // zero for what cannot occur
+	problems  [denial.Internal + 1]uint32
+	// allowed counts what Envoy has not been told yet. A call for each allowed
+	// request would cost as much as its decision; refusals are told at once.
+	allowed tally
 
 	candidateAllows  uint32 // the candidate would allow what is refused
 	candidateDenies  uint32 // the candidate would refuse what is allowed
 	passed           uint32 // refused, but let through in report_only mode
-	vpcHeaderRemoved uint32 // from a peer that is not trusted with it
+	vpcHeaderRemoved uint32 // from a request whose peer is not trusted with it
 }
 
-var effects = [...]abi.Effect{abi.EffectDeny, abi.EffectAllow}
+// tally holds a number for each reason and level.
+type tally [abi.ReasonMatched + 1][abi.LevelAccessKey + 1]uint32
 
-func newCounters(h host) (c counters) {
-	for _, effect := range effects {
+// define defines the counters. It returns false if Envoy cannot have one.
+func (c *counters) define(h host) (ok bool) {
+	ok = true
+	counter := func(name string) uint32 {
+		id := h.counter("keymoat." + name)
+		ok = ok && id != 0
+		return id
+	}
+	for _, effect := range abi.Effects() {
 		for _, reason := range abi.Reasons() {
 			for _, level := range abi.Levels() {
 				if occurs(effect, reason, level) {
-					c.decisions[effect][reason][level] = h.counter(
-						"keymoat.decision." + effect.String() + "." + reason.String() + "." + level.String())
+					c.decisions[effect][reason][level] = counter("decision." + effect.String() + "." + reason.String() + "." + level.String())
 				}
 			}
 		}
 	}
-	for p, name := range problems {
-		if name != "" {
-			c.errors[p] = h.counter("keymoat.error." + name)
-		}
+	for _, problem := range denial.Problems() {
+		c.problems[problem] = counter("error." + problem.String())
 	}
-	c.candidateAllows = h.counter("keymoat.candidate.Allow")
-	c.candidateDenies = h.counter("keymoat.candidate.Deny")
-	c.passed = h.counter("keymoat.report_only_passed")
-	c.vpcHeaderRemoved = h.counter("keymoat.vpc_header_removed")
-	return c
+	c.candidateAllows = counter("candidate.Allow")
+	c.candidateDenies = counter("candidate.Deny")
+	c.passed = counter("report_only_passed")
+	c.vpcHeaderRemoved = counter("vpc_header_removed")
+	return ok
 }
 
 // occurs reports whether there are decisions with these three.
@@ -55,47 +66,50 @@ func occurs(e abi.Effect, r abi.Reason, l abi.Level) bool {
 	return l != abi.LevelNone && e == abi.EffectDeny
 }
 
-// of returns the counter of a judgement.
-func (c *counters) of(j *judgement) uint32 {
-	if j.problem != noProblem {
-		return c.errors[j.problem]
+// count counts a request and reports whether it is allowed. It makes a word
+// that no evaluator returns a problem of the request.
+func (c *counters) count(h host, r *request) (allowed bool) {
+	if r.problem == denial.NoProblem {
+		effect, reason, level, id := c.lookUp(r.word)
+		switch {
+		case id == 0:
+			r.problem = denial.Internal
+		case effect == abi.EffectAllow:
+			c.allowed[reason][level]++
+			return true
+		default:
+			h.add(id, 1)
+			return false
+		}
 	}
-	return c.decisions[j.decision.Effect][j.decision.Reason][j.decision.Level]
+	h.add(c.problems[r.problem], 1)
+	return false
 }
 
-// problem is what stands in place of a decision: the request could not be judged.
-type problem uint8
-
-const (
-	noProblem problem = iota
-	badAccessKeyID
-	badSourceIP
-	badVPCID
-	notConfigured
-	internalFault
-)
-
-// The names are those of the ABI's statuses; InvalidVpcId has none there,
-// since an evaluator takes any VPC id.
-var problems = [...]string{
-	noProblem:      "",
-	badAccessKeyID: abi.StatusInvalidAccessKeyID.String(),
-	badSourceIP:    abi.StatusInvalidSourceIP.String(),
-	badVPCID:       "InvalidVpcId",
-	notConfigured:  abi.StatusNotLoaded.String(),
-	internalFault:  abi.StatusInternal.String(),
+// lookUp returns what a decision is counted by, and its counter, 0 if no
+// evaluator returns such a word.
+func (c *counters) lookUp(w abi.Word) (effect abi.Effect, reason abi.Reason, level abi.Level, id uint32) {
+	effect, reason, level = abi.Effect(w>>8), w.Reason(), abi.Level(w>>24) // bytes 1 to 3, see abi.Word
+	if w.Status() != abi.StatusOK || effect > abi.EffectAllow || reason > abi.ReasonMatched || level > abi.LevelAccessKey {
+		return effect, reason, level, 0
+	}
+	return effect, reason, level, c.decisions[effect][reason][level]
 }
 
-func (p problem) String() string { return problems[p] }
+// allows reports whether a word is a decision that allows.
+func (c *counters) allows(w abi.Word) bool {
+	effect, _, _, id := c.lookUp(w)
+	return effect == abi.EffectAllow && id != 0
+}
 
-func problemOf(s abi.Status) problem {
-	switch s {
-	case abi.StatusOK:
-		return noProblem
-	case abi.StatusInvalidAccessKeyID:
-		return badAccessKeyID
-	case abi.StatusInvalidSourceIP:
-		return badSourceIP
+// flush tells Envoy of the allowed requests since the last time.
+func (c *counters) flush(h host) {
+	for reason := range c.allowed {
+		for level, n := range c.allowed[reason] {
+			if n > 0 {
+				h.add(c.decisions[abi.EffectAllow][reason][level], int64(n))
+				c.allowed[reason][level] = 0
+			}
+		}
 	}
-	return internalFault
 }

@@ -28,6 +28,9 @@ func exportConfigure(context, size uint32) uint32 {
 	return 0
 }
 
+//go:wasmexport proxy_on_tick
+func exportTick(context uint32) { theFilter.tick(context) }
+
 //go:wasmexport proxy_on_request_headers
 func exportRequestHeaders(context, _, _ uint32) uint32 {
 	const goOn, stop = 0, 1
@@ -70,6 +73,9 @@ func proxyDefineMetric(kind uint32, name string, id *uint32) uint32
 
 //go:wasmimport env proxy_increment_metric
 func proxyIncrementMetric(id uint32, n int64) uint32
+
+//go:wasmimport env proxy_set_tick_period_milliseconds
+func proxySetTickPeriodMilliseconds(period uint32) uint32
 
 //go:wasmimport env proxy_set_effective_context
 func proxySetEffectiveContext(context uint32) uint32
@@ -137,7 +143,7 @@ func (envoy) counter(name string) uint32 {
 	return metric
 }
 
-func (envoy) increment(counter uint32) { proxyIncrementMetric(counter, 1) }
+func (envoy) add(counter uint32, n int64) { proxyIncrementMetric(counter, n) }
 
 func (envoy) log(l level, message string) { proxyLog(int32(l), message) }
 
@@ -149,6 +155,8 @@ func (envoy) now() uint64 {
 	proxyGetCurrentTimeNanoseconds(&nanosecond)
 	return nanosecond
 }
+
+func (envoy) tick() { proxySetTickPeriodMilliseconds(1000) }
 
 func (envoy) exists(context uint32) bool { return proxySetEffectiveContext(context) == statusOK }
 
@@ -167,14 +175,17 @@ type memory struct {
 func (m *memory) reset() { m.used, m.last = 0, nil }
 
 func (m *memory) allocate(size uint32) unsafe.Pointer {
-	if free := uint32(len(m.fixed)) - m.used; size <= free && size > 0 {
-		m.last = m.fixed[m.used : m.used+size : m.used+size]
+	if used := m.used; size <= uint32(len(m.fixed))-used && size > 0 {
 		m.used += size
+		m.last = m.fixed[used : used+size : used+size]
 	} else {
-		m.last = make([]byte, size, max(size, 1))
+		m.allocateOther(size)
 	}
 	return unsafe.Pointer(unsafe.SliceData(m.last))
 }
+
+//go:noinline
+func (m *memory) allocateOther(size uint32) { m.last = make([]byte, size, max(size, 1)) }
 
 // take returns what Envoy put into the memory that it asked for last.
 func (m *memory) take(data, length uint32) []byte {

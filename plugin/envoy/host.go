@@ -20,13 +20,15 @@ type host interface {
 
 	// counter returns the number of the counter of that name, 0 if there can be none.
 	counter(name string) (id uint32)
-	increment(counter uint32)
+	add(counter uint32, n int64)
 
 	log(l level, message string)
 	// verbose reports whether Envoy writes lines of levelDebug.
 	verbose() bool
 	// now returns the time in nanoseconds. Its zero does not matter.
 	now() uint64
+	// tick makes Envoy call tick once a second for the plugin at hand.
+	tick()
 	// exists reports whether a context is still there.
 	exists(context uint32) bool
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
 )
 
 // eventLog writes what became of requests to Envoy's log, one JSON object a
@@ -17,33 +20,33 @@ type eventLog struct {
 	refusals, differences, faults throttle
 }
 
-func (l *eventLog) refused(h host, c *config, headers []abi.HTTPHeader, j *judgement) {
+func (l *eventLog) refused(h host, c *config, r *request) {
 	if suppressed, ok := l.refusals.admit(h.now()); ok {
 		event := "Refused"
 		if c.reportOnly {
 			event = "WouldRefuse"
 		}
-		h.log(levelWarn, line(event, headers, j, suppressed))
+		h.log(levelWarn, line(event, r, suppressed))
 	}
 }
 
-func (l *eventLog) differs(h host, headers []abi.HTTPHeader, j *judgement) {
+func (l *eventLog) differs(h host, r *request, would bool) {
 	if suppressed, ok := l.differences.admit(h.now()); ok {
 		event := "CandidateWouldRefuse"
-		if j.candidate.Allowed() {
+		if would {
 			event = "CandidateWouldAllow"
 		}
-		h.log(levelInfo, line(event, headers, j, suppressed))
+		h.log(levelInfo, line(event, r, suppressed))
 	}
 }
 
-func (l *eventLog) decided(h host, headers []abi.HTTPHeader, j *judgement) {
-	h.log(levelDebug, line("Decided", headers, j, 0))
+func (l *eventLog) decided(h host, r *request) {
+	h.log(levelDebug, line("Decided", r, 0))
 }
 
 func (l *eventLog) fault(h host, cause any) {
 	if suppressed, ok := l.faults.admit(h.now()); ok {
-		b := appendField([]byte("keymoat: {"), "Event", "Fault")
+		b := appendField([]byte("{"), "Event", "Fault")
 		b = appendField(b, "Cause", causeText(cause))
 		h.log(levelError, string(appendSuppressed(b, suppressed)))
 	}
@@ -59,25 +62,38 @@ func causeText(cause any) string {
 	return "unknown"
 }
 
-// line describes a judgement. The path of the request is left out: its query
-// may hold signatures.
-func line(event string, headers []abi.HTTPHeader, j *judgement, suppressed int) string {
-	b := appendField([]byte("keymoat: {"), "Event", event)
-	if j.problem != noProblem {
-		b = appendField(b, "Error", j.problem.String())
+// line describes a request. Its path is left out: the query may hold signatures.
+func line(event string, r *request, suppressed int) string {
+	b := appendField([]byte("{"), "Event", event)
+	if decision, status := r.word.Decision(r.source.addr()); r.problem != denial.NoProblem || status != abi.StatusOK {
+		b = appendField(b, "Error", r.problem.String())
 	} else {
+		fields := decision.AppendJSON(nil)
 		b = append(b, ',')
-		decision := j.decision.AppendJSON(nil)
-		b = append(b, decision[1:len(decision)-1]...)
+		b = append(b, fields[1:len(fields)-1]...)
 	}
-	if j.key != "" {
-		b = appendField(b, "AccessKeyId", abi.ShortID(j.key))
+	if r.key != "" {
+		b = appendField(b, "AccessKeyId", abi.ShortID(r.key))
 	}
-	requestID, _ := headerNamed(headers, "x-request-id")
-	b = appendField(b, "SourceIp", j.source.seen)
-	b = appendField(b, "VpcId", j.vpcID)
-	b = appendField(b, "RequestId", requestID)
+	b = appendField(b, "SourceIp", r.source.seen)
+	b = appendField(b, "VpcId", r.vpcID)
+	b = appendField(b, "RequestId", headerNamed(r.headers, "x-request-id"))
 	return string(appendSuppressed(b, suppressed))
+}
+
+// appendField appends a member of a JSON object unless it is empty.
+func appendField(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":`...)
+	b, _ = jsontext.AppendQuote(b, value) // invalid UTF-8 is replaced
+	return b
 }
 
 func appendSuppressed(b []byte, n int) []byte {
@@ -101,7 +117,7 @@ const (
 )
 
 func (t *throttle) admit(now uint64) (suppressed int, ok bool) {
-	if second := now / nanoseconds; second != t.second || t.admitted == 0 {
+	if second := now / nanoseconds; second != t.second {
 		t.second, t.admitted = second, 0
 	}
 	if t.admitted == admittedPerSecond {
@@ -119,10 +135,10 @@ const mostLogged = 20
 func logRejected(h host, errors []abi.Finding) {
 	for i, f := range errors {
 		if i == mostLogged {
-			h.log(levelError, "keymoat: configuration rejected: and "+strconv.Itoa(len(errors)-i)+" more")
+			h.log(levelError, "configuration rejected: and "+strconv.Itoa(len(errors)-i)+" more")
 			return
 		}
-		h.log(levelError, "keymoat: configuration rejected: "+findingText(f))
+		h.log(levelError, "configuration rejected: "+findingText(f))
 	}
 }
 
@@ -132,7 +148,7 @@ func logAccepted(h host, c *config, warnings []abi.Finding) {
 	if c.reportOnly {
 		mode = "report_only"
 	}
-	text := "keymoat: configuration accepted: revision " + c.evaluator.Revision() + ", mode " + mode
+	text := "configuration accepted: revision " + c.evaluator.Revision() + ", mode " + mode
 	if c.candidate != nil {
 		text += ", candidate " + c.candidate.Revision()
 	}

@@ -7,32 +7,98 @@ import (
 	"github.com/keymoat/keymoat/abi"
 )
 
+// sourcePath is where Envoy tells the address that a request comes from. Which
+// that is follows from use_remote_address and xff_num_trusted_hops.
+const sourcePath = "source\x00address"
+
 // source is the address that a request comes from, as Envoy sees it.
 type source struct {
-	ip   netip.Addr // not valid if it cannot be read
-	seen string     // as Envoy wrote it
+	seen string // without the port, as Envoy wrote it
+	kind uint8  // abi.SourceIPv4, abi.SourceIPv6, or abi.SourceNone if it cannot be read
+	ip   [16]byte
 	// direct says that it is the peer of the connection. What Envoy takes from
 	// X-Forwarded-For has port 0, as no connection has.
 	direct bool
 }
 
-// parseSource reads an address with its port: 192.0.2.1:80 or [2001:db8::1]:80.
-func parseSource(s string) source {
-	colon := strings.LastIndexByte(s, ':')
-	if colon < 0 {
-		return source{seen: s}
+// parse reads an address with its port: 192.0.2.1:80 or [2001:db8::1]:80.
+func (s *source) parse(text string) {
+	if s.parseIPv4(text) {
+		return
 	}
-	host, port := s[:colon], s[colon+1:]
+	host, port := text, ""
+	if colon := strings.LastIndexByte(text, ':'); colon >= 0 {
+		host, port = text[:colon], text[colon+1:]
+	}
 	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
 		host = host[1 : n-1]
 	}
-	return source{ip: abi.ParseSource(host), seen: host, direct: port != "" && port != "0"}
+	s.seen, s.direct = host, isPort(port)
+	if port != "" {
+		s.set(abi.ParseSource(host))
+	}
+}
+
+// parseIPv4 reads what nearly every request has, in one pass and little code.
+// Whatever it does not take is left to parse.
+func (s *source) parseIPv4(text string) bool {
+	const unread = 256 // no digit of this octet yet
+	dots, octet := 0, unread
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case '0' <= c && c <= '9' && octet != 0: // no digit follows a leading zero
+			if octet == unread {
+				octet = 0
+			}
+			if octet = octet*10 + int(c-'0'); octet >= unread {
+				return false
+			}
+		case c == '.' && octet != unread && dots < 3:
+			s.ip[dots] = byte(octet)
+			dots, octet = dots+1, unread
+		case c == ':' && octet != unread && dots == 3 && i+1 < len(text):
+			s.ip[3] = byte(octet)
+			s.seen, s.kind, s.direct = text[:i], abi.SourceIPv4, isPort(text[i+1:])
+			return true
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+func isPort(port string) bool { return port != "" && port != "0" }
+
+func (s *source) set(ip netip.Addr) {
+	switch {
+	case ip.Is4():
+		b := ip.As4()
+		s.kind = abi.SourceIPv4
+		copy(s.ip[:], b[:])
+	case ip.Is6():
+		s.kind, s.ip = abi.SourceIPv6, ip.As16()
+	default:
+		s.kind = abi.SourceNone
+	}
+}
+
+// addr is not valid if the address cannot be read.
+func (s *source) addr() netip.Addr {
+	switch s.kind {
+	case abi.SourceIPv4:
+		return netip.AddrFrom4([4]byte(s.ip[:4]))
+	case abi.SourceIPv6:
+		return netip.AddrFrom16(s.ip)
+	}
+	return netip.Addr{}
 }
 
 // parsePeer reads an address with or without a port.
-func parsePeer(s string) netip.Addr {
-	if ip := abi.ParseSource(s); ip.IsValid() {
+func parsePeer(text string) netip.Addr {
+	if ip := abi.ParseSource(text); ip.IsValid() {
 		return ip
 	}
-	return parseSource(s).ip
+	var s source
+	s.parse(text)
+	return s.addr()
 }

@@ -28,8 +28,6 @@ const (
 const (
 	// tlvPath is where Envoy's PROXY protocol listener filter puts TLVs when
 	// its tlv_location is FILTER_STATE. The rule's key follows.
-	sourcePath = "source\x00address"
-
 	tlvPath = "filter_state\x00envoy.network.proxy_protocol.tlv\x00"
 	// tlvIsVPCID is the first byte of a TLV that holds a VPC id. Others hold
 	// ids of endpoints, under the same type.
@@ -40,43 +38,50 @@ const (
 	peerPath = "filter_state\x00keymoat.peer"
 )
 
-// vpcID returns the id of the VPC that the request comes from, "" for the
-// public network. It is not ok if there is something else in that place: to
-// take such a request for a public one would judge it by the wrong list.
-func (f *filter) vpcID(c *config, s source) (id string, ok bool) {
+// findVPC finds the id of the VPC that the request comes from, "" for the
+// public network. It returns false if there is something else in that place:
+// to take such a request for a public one would judge it by the wrong list.
+func (f *filter) findVPC(c *config, r *request) bool {
 	switch c.vpc.from {
 	case vpcStatic:
-		return c.vpc.value, true
+		r.vpcID = c.vpc.value
+		return true
 	case vpcTLV:
 		value, found := f.host.property(c.vpc.path)
-		if found == absent {
-			return "", true
-		}
-		if found != present || len(value) == 0 || value[0] != tlvIsVPCID {
-			return "", false
-		}
-		id = unsafe.String(unsafe.SliceData(value), len(value))[1:]
-		return id, validVPC(id)
-	case vpcHeader:
-		id, count := headerNamed(f.headers, c.vpc.header)
 		switch {
-		case count == 0:
-			return "", true
-		case f.isTrusted(c, s):
-			return id, count == 1 && validVPC(id)
+		case found == absent:
+			return true
+		case found != present || len(value) == 0 || value[0] != tlvIsVPCID:
+			return false
 		}
-		if !f.host.removeRequestHeader(c.vpc.header) {
-			return "", false
-		}
-		f.count(f.counters.vpcHeaderRemoved)
-		return "", true
+		r.vpcID = unsafe.String(unsafe.SliceData(value), len(value))[1:]
+		return validVPC(r.vpcID)
 	}
-	return "", true
+	count := 0
+	for reader := readHeaders(r.headers); ; {
+		name, value, ok := reader.next(c.headers)
+		if !ok {
+			break
+		}
+		if name == c.vpc.header {
+			r.vpcID = value
+			count++
+		}
+	}
+	switch {
+	case count == 0:
+		return true
+	case f.isTrusted(c, &r.source):
+		return count == 1 && validVPC(r.vpcID)
+	}
+	r.vpcID = ""
+	f.host.add(f.counters.vpcHeaderRemoved, 1)
+	return f.host.removeRequestHeader(c.vpc.header)
 }
 
 // isTrusted reports whether the peer of the connection may set the VPC header.
-func (f *filter) isTrusted(c *config, s source) bool {
-	peer := s.ip
+func (f *filter) isTrusted(c *config, s *source) bool {
+	peer := s.addr()
 	if !s.direct {
 		value, found := f.host.property(peerPath)
 		if found != present {

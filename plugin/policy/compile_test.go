@@ -77,8 +77,8 @@ func (s scrambler) value(b *bytes.Buffer, v any) {
 
 func TestTheSameSetCompilesToTheSameBytesHoweverItIsWritten(t *testing.T) {
 	for seed := range uint64(200) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		document := (&generator{Rand: random}).set()
+		g := newGenerator(seed, 1)
+		document := g.set()
 		if seed == 0 {
 			document = smallSet
 		}
@@ -87,7 +87,7 @@ func TestTheSameSetCompilesToTheSameBytesHoweverItIsWritten(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(document), &set))
 		for range 5 {
 			var b bytes.Buffer
-			scrambler{random}.value(&b, set)
+			scrambler{g.Rand}.value(&b, set)
 			require.Equal(t, want, compile(t, b.String()), "%s\nand\n%s", document, b.String())
 		}
 	}

@@ -201,8 +201,9 @@ func (d *documentReader) policy() *policy {
 	const version, status, statements = 0, 1, 2
 	var p policy
 	if !d.failed && d.dec.PeekKind() == '"' { // the cloud's API hands the document over as a string
-		d.skip()
-		d.error(abi.CodeWrongType, "must be an object, not a string; if this is the answer of the cloud's API, put the document that the string holds in its place")
+		if d.skip(); !d.failed {
+			d.error(abi.CodeWrongType, "must be an object, not a string; if this is the answer of the cloud's API, put the document that the string holds in its place")
+		}
 		return &p
 	}
 	seen, ok := d.object(policyFields, func(i int) {

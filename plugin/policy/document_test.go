@@ -29,8 +29,8 @@ func requireSyntaxError(t *testing.T, document []byte, message string) {
 }
 
 func TestATruncatedDocumentIsRefusedWhereverItEnds(t *testing.T) {
-	for _, document := range []string{smallSet, active(classicOf(entries(3)))} {
-		require.True(t, Validate([]byte(document)).Valid)
+	for _, document := range []string{smallSet, active(classicOf(entries(3))),
+		withAccounts(`{"AccountId":"1","AccessKeyPolicy":"{}"}`), `{"x":[{"y":1}]}`} {
 		for n := range document {
 			requireSyntaxError(t, []byte(document[:n]), "at byte")
 		}
@@ -412,7 +412,7 @@ func TestTheReportOnEveryConformanceDocumentIsSound(t *testing.T) {
 
 func FuzzDocument(f *testing.F) {
 	for _, document := range readCorpus(f).documents {
-		if len(document) < 1<<14 {
+		if len(document) < 1<<11 {
 			f.Add(document)
 		}
 	}

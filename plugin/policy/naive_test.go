@@ -13,15 +13,17 @@ import (
 // It walks the documents as they are, with encoding/json and net/netip, shares
 // no code with the evaluator, and is meant to be obviously right, not fast.
 type naive struct {
-	Accounts []struct {
-		AccountID       string `json:"AccountId"`
-		AccessKeyPolicy *naivePolicy
-		AccessKeys      []struct {
-			AccessKeyID     string `json:"AccessKeyId"`
-			AccessKeyPolicy *naivePolicy
-		}
-	}
+	Accounts       []naiveAccount
 	ExemptServices []naiveExemption
+}
+
+type naiveAccount struct {
+	AccountID       string `json:"AccountId"`
+	AccessKeyPolicy *naivePolicy
+	AccessKeys      []struct {
+		AccessKeyID     string `json:"AccessKeyId"`
+		AccessKeyPolicy *naivePolicy
+	}
 }
 
 type naivePolicy struct {
@@ -38,6 +40,12 @@ func newNaive(document []byte) *naive {
 	n := &naive{}
 	if json.Unmarshal(document, n) != nil {
 		return nil
+	}
+	if n.Accounts == nil { // a policy by itself is that of the only account, which has no id
+		n.Accounts = make([]naiveAccount, 1)
+		if json.Unmarshal(document, &n.Accounts[0].AccessKeyPolicy) != nil {
+			return nil
+		}
 	}
 	return n
 }

@@ -40,7 +40,7 @@ type Listener struct {
 	// Upstream is the address of the server behind Envoy. Without one Envoy
 	// answers 200 itself.
 	Upstream string
-	// Headers are added to the answers that Envoy gives itself.
+	// Body is what that answer says.
 	Body string
 }
 

@@ -5,7 +5,6 @@
 package envoytest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -100,11 +99,11 @@ func BuildFilter(ctx context.Context, file string, tags ...string) error {
 
 // Options say how to start an Envoy.
 type Options struct {
-	Bootstrap any    // its configuration, of a form that encodes to JSON
-	Dir       string // for its files; must exist
-	Workers   int    // 0 for one
-	Debug     bool   // log every decision
-	Log       io.Writer
+	Bootstrap any       // its configuration, of a form that encodes to JSON
+	Dir       string    // for its files; must exist
+	Workers   int       // 0 for one
+	Debug     bool      // log every decision
+	Log       io.Writer // gets a copy of the log; may be nil
 }
 
 // Envoy is a process. Close ends it.
@@ -142,7 +141,6 @@ func Start(ctx context.Context, o Options) (*Envoy, error) {
 	}
 	e := &Envoy{exited: make(chan struct{})}
 	e.log.copy = o.Log
-	e.log.changed = sync.NewCond(&e.log.mu)
 	e.cmd = exec.CommandContext(ctx, binary, "--config-path", file, "--admin-address-path", address,
 		"--disable-hot-restart", "--concurrency", strconv.Itoa(max(o.Workers, 1)),
 		"--service-node", "keymoat", "--service-cluster", "keymoat",
@@ -283,13 +281,15 @@ func (e *Envoy) Log() string {
 // text, and the place behind that line.
 func (e *Envoy) NextLine(ctx context.Context, from int, text string) (line string, next int, err error) {
 	err = e.Wait(ctx, "a log line with "+text, func() bool {
-		scanner := bufio.NewScanner(strings.NewReader(e.Log()[from:]))
-		scanner.Buffer(nil, 1<<20)
 		next = from
-		for scanner.Scan() {
-			next += len(scanner.Bytes()) + 1
-			if strings.Contains(scanner.Text(), text) {
-				line = scanner.Text()
+		for l := range strings.Lines(e.Log()[from:]) {
+			whole, ended := strings.CutSuffix(l, "\n")
+			if !ended {
+				break
+			}
+			next += len(l)
+			if strings.Contains(whole, text) {
+				line = whole
 				return true
 			}
 		}
@@ -300,10 +300,9 @@ func (e *Envoy) NextLine(ctx context.Context, from int, text string) (line strin
 
 // lines keeps what is written and passes it on.
 type lines struct {
-	mu      sync.Mutex
-	changed *sync.Cond
-	text    bytes.Buffer
-	copy    io.Writer
+	mu   sync.Mutex
+	text bytes.Buffer
+	copy io.Writer
 }
 
 func (l *lines) Write(b []byte) (int, error) {

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+func TestHeadersAreReadInOrderAndWhole(t *testing.T) {
+	raw := encodeHeaders([][2]string{{":path", "/?a=b"}, {"x", ""}, {"authorization", "one"}, {"authorization", "two"}, {strings.Repeat("n", 100), "long"}})
+	require.Equal(t, []abi.HTTPHeader{{Name: ":path", Value: "/?a=b"}, {Name: "x"}, {Name: "authorization", Value: "one"}, {Name: "authorization", Value: "two"},
+		{Name: strings.Repeat("n", 100), Value: "long"}}, allHeaders(raw))
+	require.Equal(t, "one", headerNamed(raw, "authorization"))
+	require.Equal(t, "long", headerNamed(raw, strings.Repeat("n", 100)))
+	require.Empty(t, headerNamed(raw, "absent"))
+}
+
+func TestHeadersOfOtherLengthsAreSkipped(t *testing.T) {
+	raw := encodeHeaders([][2]string{{":path", "/"}, {"short", "5"}, {"longer", "6"}, {strings.Repeat("n", longest), "n"}, {strings.Repeat("m", 1000), "m"}})
+	var wanted lengths
+	wanted.add(":path")
+	wanted.add(strings.Repeat("x", 500))
+	var names []string
+	r := readHeaders(raw)
+	for name, _, ok := r.next(wanted); ok; name, _, ok = r.next(wanted) {
+		names = append(names, name[:min(len(name), 5)])
+	}
+	require.Equal(t, []string{":path", "short", "nnnnn", "mmmmm"}, names)
+	require.False(t, r.malformed())
+}
+
+// naiveHeaders reads headers step by step, with nothing clever.
+func naiveHeaders(b []byte) (headers []abi.HTTPHeader, ok bool) {
+	if len(b) == 0 {
+		return nil, true
+	}
+	take := func(n int) []byte {
+		if n > len(b) {
+			return nil
+		}
+		taken := b[:n:n]
+		b = b[n:]
+		return taken
+	}
+	size := func() (int, bool) {
+		n := take(4)
+		if n == nil {
+			return 0, false
+		}
+		return int(n[0]) | int(n[1])<<8 | int(n[2])<<16 | int(n[3])<<24, true
+	}
+	count, ok := size()
+	if !ok || count > len(b) {
+		return nil, false
+	}
+	sizes := make([]int, 2*count)
+	for i := range sizes {
+		if sizes[i], ok = size(); !ok {
+			return nil, false
+		}
+	}
+	for i := range count {
+		name, value := take(sizes[2*i]+1), []byte(nil)
+		if name != nil {
+			value = take(sizes[2*i+1] + 1)
+		}
+		if value == nil {
+			return nil, false
+		}
+		headers = append(headers, abi.HTTPHeader{Name: string(name[:len(name)-1]), Value: string(value[:len(value)-1])})
+	}
+	return headers, len(b) == 0
+}
+
+func FuzzHeaders(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add([]byte{1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0})
+	f.Add([]byte{255, 255, 255, 255})
+	f.Add(encodeHeaders([][2]string{{":path", "/"}, {"authorization", "acs " + key + ":s"}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want, wellFormed := naiveHeaders(b)
+		r := readHeaders(b)
+		var got []abi.HTTPHeader
+		for name, value, ok := r.next(allLengths); ok; name, value, ok = r.next(allLengths) {
+			got = append(got, abi.HTTPHeader{Name: name, Value: value})
+		}
+		require.Equal(t, wellFormed, !r.malformed())
+		if wellFormed {
+			require.Equal(t, want, got)
+		}
+	})
+}
+
+// Whatever headers a request has, the filter neither fails nor lets a request
+// pass that the policy package refuses.
+func FuzzRequest(f *testing.F) {
+	f.Add("/?AccessKeyId="+key, "authorization", "acs "+otherKey+":s", "203.0.113.7:1")
+	f.Add("/", "x-ots-accesskeyid", key, "[2001:db8::1]:1")
+	f.Fuzz(func(t *testing.T, target, name, value, address string) {
+		v := newVisit(t, configuration())
+		v.headers = [][2]string{{":path", target}, {"authorization", "ACS3-HMAC-SHA256 Credential=" + key + ",Signature=0"}}
+		if name = strings.ToLower(name); name != ":path" { // Envoy has one only
+			v.header(name, value)
+		}
+		v.properties[sourcePath] = address
+		var s source
+		s.parse(address)
+		word, _ := v.filter.plugins[0].config.evaluator.Authorize(&abi.HTTPRequest{Target: target, Headers: allHeaders(encodeHeaders(v.headers)), SourceIP: s.addr()})
+		decision, _ := word.Decision(s.addr())
+		require.Equal(t, decision.Allowed(), v.send())
+		require.Zero(t, v.counted()["keymoat.error.Internal"])
+	})
+}
