@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -58,10 +59,11 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 		}
 	}
 	const page, most = 1 << 16, 1 << 32
-	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(min(max(e.options.memoryLimit, page), most) / page))
+	pages := uint32(min(max(e.options.memoryLimit, page), most) / page)
+	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages)
 	if e.options.cacheDir != "" {
 		if e.cache, err = wazero.NewCompilationCacheWithDir(e.options.cacheDir); err != nil {
-			return nil, fmt.Errorf("keymoat: the compilation cache cannot be used: %w", err)
+			return nil, cacheError(e.options.cacheDir, err)
 		}
 		config = config.WithCompilationCache(e.cache)
 	}
@@ -75,6 +77,9 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 		return nil, fmt.Errorf("keymoat: %w", err)
 	}
 	if e.guest, err = e.runtime.CompileModule(ctx, wasm); err != nil {
+		if e.cache != nil && compiles(ctx, wasm, pages) {
+			return nil, cacheError(e.options.cacheDir, err)
+		}
 		return nil, &GuestError{Problem: "it does not compile", Err: err}
 	}
 	if err = checkGuest(e.guest); err != nil {
@@ -87,15 +92,29 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 	return e, nil
 }
 
+func cacheError(dir string, err error) error {
+	return fmt.Errorf("keymoat: the compilation cache %s cannot be used; name another directory, or empty it: %w", dir, err)
+}
+
+// compiles reports whether a module compiles without a cache: if so, the cache
+// is what went wrong, which the error alone does not tell.
+func compiles(ctx context.Context, wasm []byte, pages uint32) bool {
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(pages))
+	_, err := r.CompileModule(ctx, wasm)
+	return errors.Join(err, r.Close(ctx)) == nil
+}
+
 // instantiate starts a guest. It gets random numbers, to seed its maps with,
 // and nothing else of the outside: no files, environment, network or clock.
 func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).WithRandSource(rand.Reader)
+	words := &lastWords{}
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
+		WithRandSource(rand.Reader).WithStderr(words)
 	module, err := e.runtime.InstantiateModule(ctx, e.guest, config)
 	if err != nil {
 		return nil, &GuestError{Problem: "it does not start", Err: err}
 	}
-	i, err := newInstance(ctx, module)
+	i, err := newInstance(ctx, module, words)
 	if err != nil {
 		_ = module.Close(ctx)
 		return nil, err
@@ -176,15 +195,21 @@ func (e *Engine) loaded(ctx context.Context, image []byte) (*instance, error) {
 	return i, nil
 }
 
-// fits passes a document to an instance unless the memory limit rules it out: a
-// Go guest cannot recover from running out of memory.
+// fits passes a document to an instance, and says so when the instance's memory
+// does not suffice. A Go guest traps then, so after an error it is of no use.
 func (e *Engine) fits(ctx context.Context, i *instance, export string, document []byte) (abi.Status, []byte, error) {
-	if uint64(len(document)) > e.options.memoryLimit/2 {
-		return 0, nil, &abi.Error{Status: abi.StatusTooLarge, Message: fmt.Sprintf(
-			"the policy set has %d bytes, too many for instances of %d; raise the limit (WithMemoryLimit), or compile it to an image first",
-			len(document), e.options.memoryLimit)}
+	if uint64(len(document)) < e.options.memoryLimit {
+		status, result, err := i.document(ctx, export, document)
+		if status != abi.StatusTooLarge && !errors.Is(err, abi.StatusTooLarge) && !i.words.outOfMemory() {
+			return status, result, err
+		}
 	}
-	return i.document(ctx, export, document)
+	advice := "raise the limit (WithMemoryLimit), or compile the policy set to an image first, which is smaller"
+	if policy.IsImage(document) {
+		advice = "raise the limit (WithMemoryLimit)"
+	}
+	return 0, nil, &abi.Error{Status: abi.StatusTooLarge, Message: fmt.Sprintf(
+		"%d bytes are too many for an instance of %d bytes; %s", len(document), e.options.memoryLimit, advice)}
 }
 
 // statusError makes an error of a status and of the JSON that explains it.
@@ -201,57 +226,61 @@ func statusError(status abi.Status, result []byte) error {
 	return &abi.Error{Status: status, Message: answer.Error.Message, Report: answer.Error.Report}
 }
 
-// inWorkshop passes a document to the workshop, and returns a copy of the
-// result. The instance is replaced when it trapped or has grown large.
-func (e *Engine) inWorkshop(ctx context.Context, export string, document []byte) (abi.Status, []byte, error) {
+// inWorkshop passes a document to the workshop and the outcome to read, for
+// which the result holds until it returns. The instance is replaced after an
+// error of theirs, and when it has grown large.
+func (e *Engine) inWorkshop(ctx context.Context, export string, document []byte, read func(abi.Status, []byte) error) error {
 	const tooLarge = 32 << 20
 	if e.workshop == nil {
 		var err error
 		if e.workshop, err = e.instantiate(ctx); err != nil {
-			return 0, nil, err
+			return err
 		}
 	}
 	status, result, err := e.fits(ctx, e.workshop, export, document)
-	result = append([]byte(nil), result...)
+	if err == nil {
+		err = read(status, result)
+	}
 	var trap *TrapError
-	if errors.As(err, &trap) || e.workshop.memory.Size() > tooLarge {
-		if trap != nil {
-			e.logTrap(ctx, trap)
-		}
+	if errors.As(err, &trap) {
+		e.logTrap(ctx, trap)
+	}
+	if trap != nil || errors.Is(err, abi.StatusTooLarge) || e.workshop.memory.Size() > tooLarge {
 		e.workshop.close(ctx)
 		e.workshop = nil
 	}
-	return status, result, err
+	return err
 }
 
-func (e *Engine) compile(ctx context.Context, document []byte) ([]byte, error) {
-	status, result, err := e.inWorkshop(ctx, abi.ExportCompile, document)
-	if err != nil {
-		return nil, err
-	}
-	if status != abi.StatusOK {
-		return nil, statusError(status, result)
-	}
-	return result, nil
+func (e *Engine) compile(ctx context.Context, document []byte) (image []byte, err error) {
+	err = e.inWorkshop(ctx, abi.ExportCompile, document, func(status abi.Status, result []byte) error {
+		if status != abi.StatusOK {
+			return statusError(status, result)
+		}
+		image = append([]byte{}, result...)
+		return nil
+	})
+	return image, err
 }
 
 // Validate implements Evaluator.
-func (e *Engine) Validate(ctx context.Context, document []byte) (abi.Report, error) {
+func (e *Engine) Validate(ctx context.Context, document []byte) (report abi.Report, err error) {
 	e.change.Lock()
 	defer e.change.Unlock()
 	if e.pool.Load() == nil {
 		return abi.Report{}, ErrClosed
 	}
-	status, result, err := e.inWorkshop(ctx, abi.ExportValidate, document)
+	err = e.inWorkshop(ctx, abi.ExportValidate, document, func(status abi.Status, result []byte) error {
+		if status != abi.StatusOK && status != abi.StatusInvalidDocument {
+			return statusError(status, result)
+		}
+		if err := json.Unmarshal(result, &report); err != nil {
+			return &TrapError{Export: abi.ExportValidate, Err: err}
+		}
+		return nil
+	})
 	if err != nil {
 		return abi.Report{}, err
-	}
-	if status != abi.StatusOK && status != abi.StatusInvalidDocument {
-		return abi.Report{}, statusError(status, result)
-	}
-	var report abi.Report
-	if err := json.Unmarshal(result, &report); err != nil {
-		return abi.Report{}, fmt.Errorf("keymoat: the guest's report cannot be read: %w", err)
 	}
 	return report, nil
 }
@@ -341,6 +370,7 @@ func (e *Engine) Evaluate(ctx context.Context, req abi.Request) (d abi.Decision,
 // same rules, and up to 1024 of them cross into the sandbox at once.
 func (e *Engine) EvaluateBatch(ctx context.Context, reqs []abi.Request, out []abi.Decision) error {
 	if len(out) != len(reqs) {
+		clear(out)
 		return errBatchLength
 	}
 	var failed batchErrors
@@ -362,11 +392,14 @@ func (e *Engine) EvaluateBatch(ctx context.Context, reqs []abi.Request, out []ab
 
 // Explain implements Evaluator.
 func (e *Engine) Explain(ctx context.Context, req abi.Request) (trace abi.Trace, err error) {
-	document, err := json.Marshal(req)
-	if err != nil {
-		return abi.Trace{}, abi.StatusInvalidRequest
-	}
 	err = e.with(ctx, func(i *instance) error {
+		if err := explainable(&req); err != nil {
+			return err
+		}
+		document, err := json.Marshal(req)
+		if err != nil {
+			return abi.StatusInvalidRequest
+		}
 		status, result, err := i.document(ctx, abi.ExportExplain, document)
 		if err != nil {
 			return err
@@ -375,11 +408,27 @@ func (e *Engine) Explain(ctx context.Context, req abi.Request) (trace abi.Trace,
 			return statusError(status, result)
 		}
 		if err := json.Unmarshal(result, &trace); err != nil {
-			return fmt.Errorf("keymoat: the guest's trace cannot be read: %w", err)
+			trace = abi.Trace{}
+			return &TrapError{Export: abi.ExportExplain, Err: err}
 		}
 		return nil
 	})
 	return trace, err
+}
+
+// explainable refuses what Evaluate refuses, and text that is not UTF-8: a trace
+// is JSON, which would hold another text in its place.
+func explainable(req *abi.Request) error {
+	var buffer [abi.MaxRequestSize]byte
+	if _, status := abi.PutRequest(buffer[:], req); status != abi.StatusOK {
+		return status
+	}
+	for _, field := range []string{req.VPCID, req.AccountID, req.Service, req.Action, req.Protocol} {
+		if !utf8.ValidString(field) {
+			return &abi.Error{Status: abi.StatusInvalidRequest, Message: "a request to explain must be UTF-8"}
+		}
+	}
+	return nil
 }
 
 // Authorize implements Evaluator.

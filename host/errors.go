@@ -28,16 +28,16 @@ func (e *GuestError) Error() string {
 // Unwrap returns the cause.
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// TrapError says that an instance trapped while it served a call. The instance
-// is gone and the next call finds a fresh one with the same rules. It unwraps
-// to abi.StatusInternal and to the runtime's error.
+// TrapError says that an instance trapped while it served a call, or answered
+// with what no plugin answers. The instance is gone and the next call finds a
+// fresh one with the same rules. It unwraps to abi.StatusInternal and to Err.
 type TrapError struct {
 	Export string // the function that was called
-	Err    error  // what the runtime says
+	Err    error  // what the guest's and the WebAssembly runtime say
 }
 
 func (e *TrapError) Error() string {
-	return "keymoat: the guest trapped in " + e.Export + ": " + e.Err.Error()
+	return "keymoat: the guest failed in " + e.Export + ": " + e.Err.Error()
 }
 
 // Unwrap returns the status and the cause.

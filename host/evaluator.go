@@ -11,7 +11,8 @@ import (
 // as does extismhost. All methods are safe for concurrent use.
 //
 // An error is never a decision: the Decision beside it is zero, which denies.
-// Errors unwrap to an abi.Status.
+// Errors unwrap to an abi.Status, but for ErrClosed and, where a call waited,
+// the error of its context.
 type Evaluator interface {
 	// Load takes a policy set as JSON or as a compiled image. It is atomic: on
 	// error the former rules stay, and after it returns no call sees them.

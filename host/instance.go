@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -17,6 +20,7 @@ type instance struct {
 	module  api.Module
 	memory  api.Memory
 	request uint32 // address of the request buffer
+	words   *lastWords
 
 	functions map[string]api.Function
 	evaluate  api.Function
@@ -31,11 +35,11 @@ type instance struct {
 	scratchSize uint32
 }
 
-func newInstance(ctx context.Context, module api.Module) (*instance, error) {
+func newInstance(ctx context.Context, module api.Module, words *lastWords) (*instance, error) {
 	if err := checkVersion(ctx, module); err != nil {
 		return nil, err
 	}
-	i := &instance{module: module, memory: module.ExportedMemory(abi.ExportMemory), functions: map[string]api.Function{}}
+	i := &instance{module: module, memory: module.ExportedMemory(abi.ExportMemory), words: words, functions: map[string]api.Function{}}
 	for name := range abi.Exports() {
 		if name != abi.ExportInitialize {
 			i.functions[name] = module.ExportedFunction(name)
@@ -46,7 +50,7 @@ func newInstance(ctx context.Context, module api.Module) (*instance, error) {
 	i.authorize = i.functions[abi.ExportAuthorize]
 	i.result = i.functions[abi.ExportResult]
 	if err := i.call(ctx, i.functions[abi.ExportRequestBuffer], abi.ExportRequestBuffer); err != nil {
-		return nil, err
+		return nil, &GuestError{Problem: "it trapped when asked for its request buffer", Err: err}
 	}
 	i.request = uint32(i.stack[0])
 	if _, ok := i.memory.Read(i.request, abi.RequestBufferSize); !ok {
@@ -66,13 +70,46 @@ func (i *instance) call(ctx context.Context, f api.Function, name string, params
 		i.stack[n] = uint64(p)
 	}
 	if err := f.CallWithStack(ctx, i.stack[:]); err != nil {
-		return &TrapError{Export: name, Err: err}
+		return i.trapped(name, err)
 	}
 	return nil
 }
 
-// errMemory is what a guest that names memory outside its own gets: it is broken.
-var errMemory = errors.New("it names memory outside its own")
+// trapped adds what the guest's own runtime said to what wazero knows.
+func (i *instance) trapped(export string, err error) error {
+	if words := i.words.String(); words != "" {
+		err = fmt.Errorf("%s: %w", words, err)
+	}
+	return &TrapError{Export: export, Err: err}
+}
+
+// lastWords keeps the first line that a guest writes to its standard error.
+// Nothing but its runtime writes there, before it traps: why it has to.
+type lastWords struct {
+	line []byte
+	full bool
+}
+
+func (w *lastWords) Write(b []byte) (int, error) {
+	const most = 200
+	for _, c := range b {
+		w.full = w.full || c == '\n' || len(w.line) == most
+		if !w.full {
+			w.line = append(w.line, c)
+		}
+	}
+	return len(b), nil
+}
+
+func (w *lastWords) String() string { return string(w.line) }
+
+func (w *lastWords) outOfMemory() bool { return strings.Contains(w.String(), "out of memory") }
+
+// Faults of a guest that did not trap and yet is broken.
+var (
+	errMemory = errors.New("it names memory outside its own")
+	errAnswer = errors.New("its answer has the wrong size")
+)
 
 // evaluateWord judges one request: one memory write and one call.
 func (i *instance) evaluateWord(ctx context.Context, req *abi.Request) (abi.Word, error) {
@@ -86,7 +123,7 @@ func (i *instance) evaluateWord(ctx context.Context, req *abi.Request) (abi.Word
 	}
 	i.stack[0] = uint64(n)
 	if err := i.evaluate.CallWithStack(ctx, i.stack[:1]); err != nil {
-		return 0, &TrapError{Export: abi.ExportEvaluate, Err: err}
+		return 0, i.trapped(abi.ExportEvaluate, err)
 	}
 	return abi.Word(i.stack[0]), nil
 }
@@ -100,7 +137,9 @@ func (i *instance) evaluateBatch(ctx context.Context, reqs []abi.Request, out []
 	size := abi.MaxRequestSize
 	for n := range reqs {
 		r := &reqs[n]
-		size += abi.RequestHeaderSize + len(r.AccessKeyID) + len(r.VPCID) + len(r.AccountID) + len(r.Service) + len(r.Action) + len(r.Protocol)
+		// What is longer than any request does not cross.
+		size += min(abi.MaxRequestSize,
+			abi.RequestHeaderSize+len(r.AccessKeyID)+len(r.VPCID)+len(r.AccountID)+len(r.Service)+len(r.Action)+len(r.Protocol))
 	}
 	buffer, err := i.reserve(ctx, size)
 	if err != nil {
@@ -108,10 +147,7 @@ func (i *instance) evaluateBatch(ctx context.Context, reqs []abi.Request, out []
 	}
 	used, count := 0, uint32(0)
 	for n := range reqs {
-		length, status := 0, abi.StatusInvalidRequest
-		if len(buffer)-used >= abi.MaxRequestSize { // else a field is longer than any request
-			length, status = abi.PutRequest(buffer[used:], &reqs[n])
-		}
+		length, status := abi.PutRequest(buffer[used:], &reqs[n])
 		out[n] = abi.Decision{Statement: int(status)} // until the answers are in
 		if status == abi.StatusOK {
 			used += length
@@ -131,7 +167,7 @@ func (i *instance) evaluateBatch(ctx context.Context, reqs []abi.Request, out []
 		return status
 	}
 	if len(words) != int(8*count) {
-		return &TrapError{Export: abi.ExportEvaluateBatch, Err: errMemory}
+		return &TrapError{Export: abi.ExportEvaluateBatch, Err: errAnswer}
 	}
 	for n := range reqs {
 		status := abi.Status(out[n].Statement)
@@ -146,26 +182,23 @@ func (i *instance) evaluateBatch(ctx context.Context, reqs []abi.Request, out []
 	return nil
 }
 
-// reserve returns a view of the scratch buffer with room for size bytes. It
-// holds until the next call, which may move the memory.
+// reserve returns a view of the scratch buffer with room for size bytes, at most
+// maxHTTPRequest. It holds until the next call, which may move the memory.
 func (i *instance) reserve(ctx context.Context, size int) ([]byte, error) {
 	const least = 64 << 10
-	if uint64(size) > uint64(i.scratchSize) {
+	if size > int(i.scratchSize) {
 		if i.scratch != 0 {
 			if err := i.call(ctx, i.functions[abi.ExportFree], abi.ExportFree, i.scratch); err != nil {
 				return nil, err
 			}
 			i.scratch, i.scratchSize = 0, 0
 		}
-		want := max(uint64(size), least)
-		if want > 1<<31 {
-			return nil, abi.StatusTooLarge
-		}
-		ptr, err := i.alloc(ctx, uint32(want))
+		want := uint32(1) << bits.Len(uint(max(size, least)-1)) // so that it seldom grows
+		ptr, err := i.alloc(ctx, want)
 		if err != nil {
 			return nil, err
 		}
-		i.scratch, i.scratchSize = ptr, uint32(want)
+		i.scratch, i.scratchSize = ptr, want
 	}
 	view, ok := i.memory.Read(i.scratch, i.scratchSize)
 	if !ok {
@@ -223,12 +256,24 @@ func (i *instance) document(ctx context.Context, name string, b []byte) (abi.Sta
 	return status, result, err
 }
 
-// authorizeWord judges an HTTP request.
-func (i *instance) authorizeWord(ctx context.Context, req *abi.HTTPRequest) (abi.Word, error) {
-	size := 2 * abi.MaxRequestSize
-	size += len(req.Target)
+// maxHTTPRequest is more than any server takes. What an instance's memory has
+// grown to it keeps, so that something has to bound it.
+const maxHTTPRequest = 16 << 20
+
+// httpSize is at least the length of the binary form of an HTTP request.
+func httpSize(req *abi.HTTPRequest) int {
+	size := 2*abi.MaxRequestSize + len(req.Target)
 	for n := range req.Headers {
 		size += 8 + len(req.Headers[n].Name) + len(req.Headers[n].Value)
+	}
+	return size
+}
+
+// authorizeWord judges an HTTP request.
+func (i *instance) authorizeWord(ctx context.Context, req *abi.HTTPRequest) (abi.Word, error) {
+	size := httpSize(req)
+	if size > maxHTTPRequest {
+		return abi.ErrorWord(abi.StatusTooLarge), nil
 	}
 	buffer, err := i.reserve(ctx, size)
 	if err != nil {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/keymoat/keymoat/abi"
@@ -14,6 +15,7 @@ import (
 type Native struct {
 	evaluator atomic.Pointer[policy.Evaluator]
 	closed    atomic.Bool
+	change    sync.Mutex // no Load may put its rules in force after Close
 }
 
 var _ Evaluator = (*Native)(nil)
@@ -33,8 +35,14 @@ func (n *Native) Load(_ context.Context, policySet []byte) (Revision, error) {
 	if err != nil {
 		return "", err
 	}
+	revision := Revision(e.Revision())
+	n.change.Lock()
+	defer n.change.Unlock()
+	if n.closed.Load() {
+		return "", ErrClosed
+	}
 	n.evaluator.Store(e)
-	return Revision(e.Revision()), nil
+	return revision, nil
 }
 
 // Validate implements Evaluator.
@@ -72,14 +80,15 @@ func (n *Native) Revision() Revision {
 
 // EvaluateBatch implements Evaluator.
 func (n *Native) EvaluateBatch(_ context.Context, reqs []abi.Request, out []abi.Decision) error {
-	if len(out) != len(reqs) {
-		return errBatchLength
-	}
-	if n.closed.Load() {
-		clear(out)
-		return ErrClosed
-	}
 	e := n.evaluator.Load()
+	switch {
+	case len(out) != len(reqs):
+		clear(out)
+		return errBatchLength
+	case e == nil:
+		clear(out)
+		return n.failed(abi.StatusNotLoaded)
+	}
 	var failed batchErrors
 	for i := range reqs {
 		failed.add(i, e.Evaluate(&reqs[i]).Unpack(reqs[i].SourceIP, &out[i]))
@@ -89,15 +98,23 @@ func (n *Native) EvaluateBatch(_ context.Context, reqs []abi.Request, out []abi.
 
 // Explain implements Evaluator.
 func (n *Native) Explain(_ context.Context, req abi.Request) (abi.Trace, error) {
-	if n.closed.Load() {
-		return abi.Trace{}, ErrClosed
+	e := n.evaluator.Load()
+	if e == nil {
+		return abi.Trace{}, n.failed(abi.StatusNotLoaded)
 	}
-	return n.evaluator.Load().Explain(req)
+	if err := explainable(&req); err != nil {
+		return abi.Trace{}, err
+	}
+	return e.Explain(req)
 }
 
 // Authorize implements Evaluator.
 func (n *Native) Authorize(_ context.Context, req abi.HTTPRequest) (abi.Decision, error) {
-	word, _ := n.evaluator.Load().Authorize(&req)
+	e := n.evaluator.Load()
+	if e != nil && httpSize(&req) > maxHTTPRequest {
+		return abi.Decision{}, abi.StatusTooLarge
+	}
+	word, _ := e.Authorize(&req)
 	d, status := word.Decision(req.SourceIP)
 	if status != abi.StatusOK {
 		return d, n.failed(status)
@@ -107,6 +124,8 @@ func (n *Native) Authorize(_ context.Context, req abi.HTTPRequest) (abi.Decision
 
 // Close implements Evaluator.
 func (n *Native) Close(context.Context) error {
+	n.change.Lock()
+	defer n.change.Unlock()
 	n.closed.Store(true)
 	n.evaluator.Store(nil)
 	return nil

@@ -44,4 +44,10 @@ func WithGuest(wasm []byte) Option { return func(o *options) { o.guest = wasm } 
 
 // WithLogger sends the engine's own events there: loads, and instances that
 // were lost. Requests are never logged.
-func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l != nil {
+			o.logger = l
+		}
+	}
+}

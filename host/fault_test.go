@@ -1,0 +1,269 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keymoat/keymoat/abi"
+)
+
+// faultyGuest is the plugin, built anew with a call of testdata/fault.go in
+// front of every evaluation and in every buffer that the host hands over. It
+// decides as the plugin does, but fails for certain key ids. The plugin itself
+// has nothing of the kind.
+var faultyGuest = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "keymoat-fault")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	core, err := filepath.Abs("../plugin/core")
+	if err != nil {
+		return nil, err
+	}
+	fault, err := filepath.Abs("testdata/fault.go")
+	if err != nil {
+		return nil, err
+	}
+	source, err := os.ReadFile(filepath.Join(core, "exports.go"))
+	if err != nil {
+		return nil, err
+	}
+	for _, edit := range [][2]string{
+		{"{ return g.evaluate(length) }", "{ fault(g.request[:length]); return g.evaluate(length) }"},
+		{"return buffers[i][:length:length], true", "return fault(buffers[i][:length:length]), true"},
+	} {
+		if bytes.Count(source, []byte(edit[0])) != 1 {
+			return nil, errors.New("plugin/core/exports.go no longer holds " + edit[0] + "; this test has to follow")
+		}
+		source = bytes.Replace(source, []byte(edit[0]), []byte(edit[1]), 1)
+	}
+	edited := filepath.Join(dir, "exports.go")
+	overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{
+		filepath.Join(core, "exports.go"): edited,
+		filepath.Join(core, "fault.go"):   fault,
+	}})
+	err = errors.Join(os.WriteFile(edited, source, 0o644), os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o644))
+	if err != nil {
+		return nil, err
+	}
+	wasm := filepath.Join(dir, "faulty.wasm")
+	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"),
+		"-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", wasm, ".")
+	build.Dir = core
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if output, err := build.CombinedOutput(); err != nil {
+		return nil, errors.New("building the faulty guest: " + err.Error() + "\n" + string(output))
+	}
+	return os.ReadFile(wasm)
+})
+
+func newFaultyEngine(t *testing.T, opts ...Option) *Engine {
+	t.Helper()
+	wasm, err := faultyGuest()
+	require.NoError(t, err)
+	return newEngine(t, append([]Option{WithGuest(wasm), WithMemoryLimit(32 << 20)}, opts...)...)
+}
+
+// faults are the ways to fail, with what the errors tell about each.
+var faults = []struct {
+	name, keyID, tells string
+	outOfMemory        bool
+}{
+	{"a panic", "LTAI5tExampleFaultPanic", "panic: on purpose", false},
+	{"an index out of range", "LTAI5tExampleFaultIndex", "panic: runtime error: index out of range", false},
+	{"hoarding memory", "LTAI5tExampleFaultMemory", "runtime: out of memory", true},
+	{"endless recursion", "LTAI5tExampleFaultStack", "runtime: out of memory", true},
+	{"a deadlock", "LTAI5tExampleFaultDeadlock", "all goroutines are asleep", false},
+	{"an exit that claims success", "LTAI5tExampleFaultExit", "exit_code(0)", false},
+}
+
+func request(keyID string) abi.Request {
+	return abi.Request{AccessKeyID: keyID, SourceIP: netip.MustParseAddr("203.0.113.1")}
+}
+
+// onlyAddress is a policy set that allows small()'s account one address.
+const onlyAddress = `{"Status":"Active","Statements":[{"Type":"ClassicWhiteList","IPList":["203.0.113.1"]}]}`
+
+var matched = abi.Decision{Effect: abi.EffectAllow, Reason: abi.ReasonMatched, Level: abi.LevelAccount,
+	Network: abi.NetworkPublic, Entry: netip.MustParsePrefix("203.0.113.1/32")}
+
+func TestAfterAnyFaultTheNextCallIsRight(t *testing.T) {
+	ctx := t.Context()
+	var log bytes.Buffer
+	e := newFaultyEngine(t, WithInstances(1), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	revision, err := e.Load(ctx, []byte(onlyAddress))
+	require.NoError(t, err)
+
+	calls := map[string]func(keyID string) (any, error){
+		abi.ExportEvaluate: func(keyID string) (any, error) { return e.Evaluate(ctx, request(keyID)) },
+		abi.ExportEvaluateBatch: func(keyID string) (any, error) {
+			out := []abi.Decision{matched, matched}
+			err := e.EvaluateBatch(ctx, []abi.Request{request("LTAI5tExample0000000001"), request(keyID)}, out)
+			return [2]abi.Decision(out), err
+		},
+		abi.ExportExplain: func(keyID string) (any, error) { return e.Explain(ctx, request(keyID)) },
+		abi.ExportAuthorize: func(keyID string) (any, error) {
+			return e.Authorize(ctx, abi.HTTPRequest{Target: "/?AccessKeyId=" + keyID, SourceIP: request(keyID).SourceIP})
+		},
+		abi.ExportValidate: func(keyID string) (any, error) {
+			return e.Validate(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`))
+		},
+		abi.ExportCompile: func(keyID string) (any, error) {
+			return e.Load(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`))
+		},
+	}
+	for _, fault := range faults {
+		for export, call := range calls {
+			t.Run(fault.name+" in "+export, func(t *testing.T) {
+				log.Reset()
+				answer, err := call(fault.keyID)
+				require.Zero(t, answer)
+				if fault.outOfMemory && (export == abi.ExportCompile || export == abi.ExportValidate) {
+					require.ErrorIs(t, err, abi.StatusTooLarge)
+				} else {
+					var trap *TrapError
+					require.ErrorAs(t, err, &trap)
+					require.Equal(t, export, trap.Export)
+					require.ErrorIs(t, err, abi.StatusInternal)
+					require.Contains(t, log.String(), "an instance trapped")
+				}
+				require.NotContains(t, log.String(), fault.keyID)
+
+				// A Go guest that trapped seems to work a few times: so should a
+				// fresh one, and go on.
+				for range 100 {
+					d, err := e.Evaluate(ctx, request("LTAI5tExample0000000001"))
+					require.NoError(t, err)
+					require.Equal(t, matched, d)
+				}
+				require.Equal(t, revision, e.Revision())
+				report, err := e.Validate(ctx, []byte(onlyAddress))
+				require.NoError(t, err)
+				require.True(t, report.Valid)
+			})
+		}
+	}
+}
+
+func TestATrapTellsWhatTheGuestSaidLast(t *testing.T) {
+	e := newFaultyEngine(t, WithInstances(1))
+	_, err := e.Load(t.Context(), []byte(onlyAddress))
+	require.NoError(t, err)
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			_, err := e.Evaluate(t.Context(), request(fault.keyID))
+			require.ErrorContains(t, err, "keymoat: the guest failed in keymoat_evaluate: ")
+			require.ErrorContains(t, err, fault.tells)
+		})
+	}
+}
+
+func TestAnImageThatTrapsTheGuestLeavesTheRules(t *testing.T) {
+	e := newFaultyEngine(t)
+	native := NewNative()
+	revision, err := e.Load(t.Context(), []byte(onlyAddress))
+	require.NoError(t, err)
+	_, err = native.Load(t.Context(), []byte(`{"Accounts":[{"AccountId":"LTAI5tExampleFaultPanic"}]}`))
+	require.NoError(t, err)
+	image := imageOf(t, `{"Accounts":[{"AccountId":"LTAI5tExampleFaultPanic"}]}`)
+
+	_, err = e.Load(t.Context(), image)
+	var trap *TrapError
+	require.ErrorAs(t, err, &trap)
+	require.Equal(t, abi.ExportLoad, trap.Export)
+	require.Equal(t, revision, e.Revision())
+	d, err := e.Evaluate(t.Context(), request("LTAI5tExample0000000001"))
+	require.NoError(t, err)
+	require.Equal(t, matched, d)
+}
+
+func TestTrapsLeaveOtherCallersAndTheMemoryAlone(t *testing.T) {
+	const traps, callers = 200, 8
+	e := newFaultyEngine(t, WithInstances(3))
+	_, err := e.Load(t.Context(), []byte(onlyAddress))
+	require.NoError(t, err)
+
+	trap := func(times int) {
+		for range times {
+			_, err := e.Evaluate(t.Context(), request("LTAI5tExampleFaultPanic"))
+			require.ErrorIs(t, err, abi.StatusInternal)
+		}
+	}
+	trap(10)
+	before := heap()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var failure onceError
+	for range callers {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				d, err := e.Evaluate(context.Background(), request("LTAI5tExample0000000001"))
+				if err != nil || d != matched {
+					failure.set(errors.Join(err, errors.New("a bystander got another answer")))
+					return
+				}
+			}
+		})
+	}
+	trap(traps)
+	stop()
+	all.Wait()
+	require.NoError(t, failure.err)
+
+	// 200 instances that stay would be half a gigabyte.
+	const little = 16 << 20
+	require.Less(t, heap(), before+little)
+}
+
+type onceError struct {
+	once sync.Once
+	err  error
+}
+
+func (e *onceError) set(err error) { e.once.Do(func() { e.err = err }) }
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers have let go
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestAnInstanceThatCannotBeReplacedIsTriedAgain(t *testing.T) {
+	ctx := t.Context()
+	var log bytes.Buffer
+	e := newFaultyEngine(t, WithInstances(1), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	_, err := e.Load(ctx, []byte(onlyAddress))
+	require.NoError(t, err)
+
+	limit := e.options.memoryLimit
+	e.options.memoryLimit = 1 // no image fits any more
+	_, err = e.Evaluate(ctx, request("LTAI5tExampleFaultPanic"))
+	require.ErrorIs(t, err, abi.StatusInternal)
+	require.Contains(t, log.String(), "cannot be replaced yet")
+	for range 3 {
+		d, err := e.Evaluate(ctx, request("LTAI5tExample0000000001"))
+		require.ErrorIs(t, err, abi.StatusTooLarge)
+		require.Zero(t, d)
+	}
+
+	e.options.memoryLimit = limit
+	d, err := e.Evaluate(ctx, request("LTAI5tExample0000000001"))
+	require.NoError(t, err)
+	require.Equal(t, matched, d)
+}
