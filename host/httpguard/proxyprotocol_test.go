@@ -2,6 +2,7 @@ package httpguard_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -227,8 +228,8 @@ func TestTheVPCIsFoundBehindTLSAndHTTP2(t *testing.T) {
 		transport := &http.Transport{
 			ForceAttemptHTTP2: http2,
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // of a certificate made a moment ago
-			Dial: func(string, string) (net.Conn, error) {
-				c, err := net.Dial("tcp", s.address)
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				c, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 				if err == nil {
 					_, err = io.WriteString(c, proxied("192.168.0.7", vpcTLV(vpc)))
 				}

@@ -76,7 +76,7 @@ func (v *vpcSource) idOf(r *http.Request) (string, error) {
 // subtype in front. Other subtypes hold ids of endpoints.
 const (
 	tlvType  proxyproto.PP2Type = 0xE1
-	tlvVPCID                    = 0x01
+	tlvVPCID byte               = 0x01
 )
 
 // vpcFromTLVs returns the VPC id among the TLVs of a PROXY protocol header.
