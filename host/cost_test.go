@@ -96,8 +96,9 @@ func TestTheMemoryOfAnInstanceReachesAPlateau(t *testing.T) {
 			settled = memory.Size()
 		}
 	}
-	// A collector's heap breathes, so a step is allowed; had each of the million
-	// evaluations of the second half left a single byte, this would not do.
-	require.LessOrEqual(t, memory.Size()-settled, uint32(1<<20)-1, "the memory still grew in the second half of the calls")
+	// A collector's heap breathes, so a few steps are allowed; had each of the
+	// million evaluations of the second half left the smallest object, it would
+	// have grown by 8 MiB.
+	require.Less(t, memory.Size()-settled, uint32(4<<20), "the memory still grew in the second half of the calls")
 	require.Less(t, settled, uint32(16<<20))
 }
