@@ -78,3 +78,24 @@ const (
 	// StatusInactive keeps a policy's statements without enforcing them.
 	StatusInactive = "Inactive"
 )
+
+// ErrorCodes lists every code that an error of a report may carry, apart from
+// CodeMoreFindings.
+func ErrorCodes() []FindingCode {
+	return []FindingCode{
+		CodeSyntax, CodeWrongType, CodeUnknownField, CodeDuplicateField,
+		CodeMissingField, CodeInvalidVersion, CodeInvalidStatus, CodeInvalidType,
+		CodeTooManyStatements, CodeTooManyPublicStatements, CodeTooManyEntries, CodeEmptyIPList,
+		CodeInvalidEntry, CodeValueForbidden, CodeValueRequired, CodeInvalidValue,
+		CodeInvalidAccountID, CodeInvalidAccessKeyID, CodeDuplicateAccount, CodeDuplicateAccessKey,
+		CodeInvalidExemption, CodeTooLarge,
+	}
+}
+
+// WarningCodes lists every code that a warning may carry, apart from CodeMoreFindings.
+func WarningCodes() []FindingCode {
+	return []FindingCode{
+		CodeHostBits, CodeDuplicateEntry, CodeCoveredEntry, CodeNoStatements,
+		CodePrivateAddress, CodeNeedlessVPC, CodeTemporaryAccessKey,
+	}
+}

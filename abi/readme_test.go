@@ -129,6 +129,15 @@ func namesOf[T interface {
 	return names
 }
 
+func TestTheREADMEBuildsTheGuestAsTheMakefileDoes(t *testing.T) {
+	b, err := os.ReadFile("../Makefile")
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(b), "\nWASM_BUILD := ")
+	require.True(t, ok)
+	command, _, _ := strings.Cut(rest, "\n")
+	require.Equal(t, command+" -o keymoat.wasm ./plugin/core\n", readContract(t).blocks["sh"])
+}
+
 func TestTheREADMEStatesTheLimits(t *testing.T) {
 	text := readContract(t).text
 	for _, sentence := range []string{

@@ -146,14 +146,15 @@ func testLoadsUnderLoad(t *testing.T, e Evaluator) {
 	}
 
 	var all sync.WaitGroup
-	var failure onceError
+	failed, fail := context.WithCancelCause(context.Background())
+	defer fail(nil)
 	for caller := range callers {
 		all.Go(func() {
 			for n := caller; ; n++ {
 				runtime.Gosched() // 64 callers that take their whole turns would leave the loads none
 				before := returned.Load()
 				if err := call[kind(n)](n); err != nil {
-					failure.set(err)
+					fail(err)
 					return
 				}
 				if begun.Load() != before {
@@ -179,11 +180,15 @@ func testLoadsUnderLoad(t *testing.T, e Evaluator) {
 		returned.Store(load)
 		require.NoError(t, err)
 		require.Equal(t, revisions[load%2], string(revision))
-		<-certain // a call from beginning to end between two loads
+		select {
+		case <-certain: // a call from beginning to end between two loads
+		case <-failed.Done():
+			load = loads + 1
+		}
 	}
 	close(stop)
 	all.Wait()
-	require.NoError(t, failure.err)
+	require.NoError(t, context.Cause(failed))
 }
 
 // reusedMemory hands the memory of an instance that was closed to the next one,
@@ -212,6 +217,7 @@ func (m *oneMemory) Reallocate(size uint64) []byte {
 	return m.bytes
 }
 
+//go:norace
 func (m *oneMemory) Free() {
 	clear(m.bytes)
 	m.pool.free.Put(m)

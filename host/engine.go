@@ -104,12 +104,14 @@ func compiles(ctx context.Context, wasm []byte, pages uint32) bool {
 	return errors.Join(err, r.Close(ctx)) == nil
 }
 
-// instantiate starts a guest. It gets random numbers, to seed its maps with,
-// and nothing else of the outside: no files, environment, network or clock.
+// instantiate starts a guest. It gets random numbers, to seed its maps with, a
+// clock that counts from its start, by which its garbage collector measures its
+// own share of the time, and a place for its last words. It gets nothing else
+// of the outside: no files, environment, network or time of day.
 func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
 	words := &lastWords{}
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
-		WithRandSource(rand.Reader).WithStderr(words)
+		WithRandSource(rand.Reader).WithSysNanotime().WithStderr(words)
 	module, err := e.runtime.InstantiateModule(ctx, e.guest, config)
 	if err != nil {
 		return nil, &GuestError{Problem: "it does not start", Err: err}
@@ -192,6 +194,7 @@ func (e *Engine) loaded(ctx context.Context, image []byte) (*instance, error) {
 		i.close(ctx)
 		return nil, err
 	}
+	i.settle()
 	return i, nil
 }
 
@@ -286,13 +289,19 @@ func (e *Engine) Validate(ctx context.Context, document []byte) (report abi.Repo
 }
 
 // with runs use on an instance that holds the current rules. When use meets a
-// trap the instance is replaced before anyone else can have it.
+// trap, or leaves much behind, the instance is replaced before anyone else can
+// have it.
 func (e *Engine) with(ctx context.Context, use func(*instance) error) error {
 	p, s, err := e.take(ctx)
 	if err != nil {
 		return err
 	}
 	err = use(s.instance)
+	if size := s.instance.memory.Size(); size > s.instance.most {
+		e.options.logger.LogAttrs(ctx, slog.LevelWarn, "keymoat: an instance has grown large and is replaced", slog.Uint64("bytes", uint64(size)))
+		s.instance.close(ctx)
+		s.instance = nil // the next call starts another
+	}
 	e.give(ctx, p, s, err)
 	return err
 }
@@ -314,7 +323,7 @@ func (e *Engine) take(ctx context.Context) (*pool, *slot, error) {
 		if s == nil {
 			continue // the pool was retired meanwhile
 		}
-		if s.instance == nil { // lost earlier, and could not be replaced then
+		if s.instance == nil { // lost earlier, and not replaced yet
 			if s.instance, err = e.loaded(ctx, p.image); err != nil {
 				p.give(s)
 				return nil, nil, err
@@ -337,7 +346,9 @@ func (e *Engine) replaceIfTrapped(ctx context.Context, p *pool, s *slot, err err
 		return
 	}
 	e.logTrap(ctx, trap)
-	s.instance.close(ctx)
+	if s.instance != nil {
+		s.instance.close(ctx)
+	}
 	if s.instance, err = e.loaded(context.WithoutCancel(ctx), p.image); err != nil {
 		s.instance = nil
 		e.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: the instance cannot be replaced yet", slog.Any("error", err))
@@ -433,12 +444,11 @@ func explainable(req *abi.Request) error {
 
 // Authorize implements Evaluator.
 func (e *Engine) Authorize(ctx context.Context, req abi.HTTPRequest) (abi.Decision, error) {
-	p, s, err := e.take(ctx)
-	if err != nil {
-		return abi.Decision{}, err
-	}
-	word, err := s.instance.authorizeWord(ctx, &req)
-	e.give(ctx, p, s, err)
+	var word abi.Word
+	err := e.with(ctx, func(i *instance) (err error) {
+		word, err = i.authorizeWord(ctx, &req)
+		return err
+	})
 	if err != nil {
 		return abi.Decision{}, err
 	}

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -264,4 +267,47 @@ func TestABrokenGuestIsAnErrorAndNeverADecision(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADocumentThatTheGuestHasNoBufferForLeavesTheRules(t *testing.T) {
+	const most = 2000
+	m := guestStandIn()
+	m.answer(abi.ExportAlloc, slices.Concat(
+		[]byte{localGet, 0}, constant(abi.I32, most), []byte{i32GtU, ifTrue, noResult}, constant(abi.I32, 0), []byte{returnNow, end},
+		m.functions[abi.ExportAlloc].code)...)
+	e, err := newWithGuest(t, m.bytes())
+	require.NoError(t, err)
+	require.Less(t, len(small().image), most)
+	revision, err := e.Load(t.Context(), small().image)
+	require.NoError(t, err)
+
+	require.Greater(t, len(hundred().image), most)
+	_, err = e.Load(t.Context(), hundred().image)
+	require.ErrorIs(t, err, abi.StatusTooLarge)
+	require.ErrorContains(t, err, "raise the limit (WithMemoryLimit)")
+	require.Equal(t, revision, e.Revision())
+	_, err = e.Evaluate(t.Context(), small().requests[0])
+	require.NoError(t, err)
+}
+
+func TestAnInstanceThatGrowsIsReplacedWithoutAnError(t *testing.T) {
+	const calls, pages = 100, 160 // 10 MiB more with each
+	m := guestStandIn()
+	m.answer(abi.ExportAuthorize, slices.Concat(
+		constant(abi.I32, pages), []byte{memoryGrow, 0, drop}, m.functions[abi.ExportAuthorize].code)...)
+	var log bytes.Buffer
+	e, err := newWithGuest(t, m.bytes(), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, err)
+	_, err = e.Load(t.Context(), small().image)
+	require.NoError(t, err)
+	for range calls {
+		d, err := e.Authorize(t.Context(), abi.HTTPRequest{Target: "/?AccessKeyId=LTAI5tExample0000000001", SourceIP: netip.MustParseAddr("203.0.113.1")})
+		require.NoError(t, err)
+		require.Equal(t, abi.ReasonNoActivePolicy, d.Reason)
+		if i := e.pool.Load().slots[0].instance; i != nil {
+			require.LessOrEqual(t, i.memory.Size(), uint32(33<<20))
+		}
+	}
+	require.Equal(t, calls/4, strings.Count(log.String(), "an instance has grown large"))
+	require.NotContains(t, log.String(), "LTAI5t")
 }

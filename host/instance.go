@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"strings"
 
@@ -21,6 +22,7 @@ type instance struct {
 	memory  api.Memory
 	request uint32 // address of the request buffer
 	words   *lastWords
+	most    uint32 // bytes of memory; what has grown beyond is replaced
 
 	functions map[string]api.Function
 	evaluate  api.Function
@@ -56,7 +58,15 @@ func newInstance(ctx context.Context, module api.Module, words *lastWords) (*ins
 	if _, ok := i.memory.Read(i.request, abi.RequestBufferSize); !ok {
 		return nil, &GuestError{Problem: "its request buffer lies outside its memory"}
 	}
+	i.settle()
 	return i, nil
+}
+
+// settle notes what the memory may grow to from here on. A guest's memory never
+// shrinks, and what is not collected in it would be there for good.
+func (i *instance) settle() {
+	const allowance = 32 << 20
+	i.most = uint32(min(uint64(i.memory.Size())+allowance, math.MaxUint32))
 }
 
 func (i *instance) close(ctx context.Context) {

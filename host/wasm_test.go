@@ -56,11 +56,13 @@ const (
 	ifTrue      = 0x04
 	noResult    = 0x40 // the type of an if
 	end         = 0x0b
+	returnNow   = 0x0f
+	drop        = 0x1a
 	localGet    = 0x20
+	memoryGrow  = 0x40 // by a number of pages, of memory 0
 	i32Const    = 0x41
 	i64Const    = 0x42
 	i32GtU      = 0x4b
-	returnNow   = 0x0f
 )
 
 func constant(t abi.ValueType, v int64) []byte {

@@ -39,7 +39,22 @@ const smallSet = `{
   "ExemptServices": [{"Service": "EventBridge"}, {"Service": "Cms", "Action": "PutCustomEvent", "Protocol": "HTTP"}]
 }`
 
-// smallRequests take every way through smallSet.
+// damagedSets are those whose images the tests damage: besides smallSet the
+// smallest ones, in which little lies between a record and the end of the
+// image, one with a single account, and one with full policies.
+var damagedSets = map[string]string{
+	"small":       smallSet,
+	"one policy":  `{"Status":"Active","Statements":[` + vpcOf("vpc-a", `"10.0.0.0/8"`) + `]}`,
+	"one account": `{"Accounts":[{"AccountId":"a","AccessKeyPolicy":` + active(classicOf(`"10.0.0.0/8"`), vpcOf("vpc-a", `"10.0.0.0/8"`)) + `}],"ExemptServices":[]}`,
+	"one exempt":  `{"Accounts":[],"ExemptServices":[{"Service":"EventBridge"}]}`,
+	"nothing":     `{"Accounts":[],"ExemptServices":[]}`,
+	"full policies": withKeys(
+		`{"AccessKeyId":"short","AccessKeyPolicy":`+active(times(8, vpcOf("vpc-a", `"10.0.0.0/8"`))...)+`}`,
+		`{"AccessKeyId":"k1","AccessKeyPolicy":`+active(times(8, vpcOf("vpc-bp1234567890abcdef", `"10.0.0.0/8"`))...)+`}`,
+		`{"AccessKeyId":"k2","AccessKeyPolicy":`+active(times(8, vpcOf("vpc-c", `"10.0.0.0/8"`))...)+`}`),
+}
+
+// smallRequests take every way through smallSet, and reach every bucket.
 func smallRequests() (all []abi.Request) {
 	for _, key := range []string{"LTAI5tExample0000000001", "short", "LTAI5tExample0000000002LTAI5tExample0000000002", "LTAI5tExample0000000003", "STS.x"} {
 		for _, source := range []string{"10.0.0.5", "255.255.255.255", "0.0.0.0", "2001:db8::1", "ffff::", "::"} {
@@ -53,6 +68,18 @@ func smallRequests() (all []abi.Request) {
 	}
 	for i, service := range []string{"eventbridge", "Cms", "Oss"} {
 		all[i+4].Service, all[i+4].Action, all[i+4].Protocol = service, "PutCustomEvent", "HTTP"
+	}
+	return append(all, bucketRequests()...)
+}
+
+// bucketRequests are few, and reach every bucket and every record of small indices.
+func bucketRequests() (all []abi.Request) {
+	for i := range 24 {
+		id := "k" + strconv.Itoa(i)
+		for _, account := range []string{"", id, "1", "a"} {
+			vpc := []string{"", "vpc-a", "vpc-bp1234567890abcdef", "vpc-c"}[i%4]
+			all = append(all, abi.Request{AccessKeyID: id, SourceIP: netip.MustParseAddr("10.0.0.1"), AccountID: account, VPCID: vpc})
+		}
 	}
 	return all
 }
@@ -95,8 +122,7 @@ func fixChecksum(image []byte) {
 
 func requireInvalidImage(t *testing.T, image []byte, message string) {
 	t.Helper()
-	e, err := Open(image)
-	require.Nil(t, e)
+	_, err := Open(image)
 	require.ErrorIs(t, err, abi.StatusInvalidImage)
 	require.ErrorContains(t, err, message)
 }
@@ -162,33 +188,36 @@ func TestAnImageIsTakenAsItIs(t *testing.T) {
 }
 
 func TestEveryFlippedBitIsFound(t *testing.T) {
-	image := compile(t, smallSet)
-	for bit := range 8 * len(image) {
-		image[bit/8] ^= 1 << (bit % 8)
-		e, err := Open(image)
-		require.Nil(t, e, "bit %d of byte %d", bit%8, bit/8)
-		require.ErrorIs(t, err, abi.StatusInvalidImage)
-		image[bit/8] ^= 1 << (bit % 8)
+	for _, set := range damagedSets {
+		image := compile(t, set)
+		for bit := range 8 * len(image) {
+			image[bit/8] ^= 1 << (bit % 8)
+			_, err := Open(image)
+			require.ErrorIs(t, err, abi.StatusInvalidImage, "bit %d of byte %d", bit%8, bit/8)
+			image[bit/8] ^= 1 << (bit % 8)
+		}
+		_, err := Open(image)
+		require.NoError(t, err)
 	}
-	_, err := Open(image)
-	require.NoError(t, err)
 }
 
 func TestEveryTruncatedOrExtendedImageIsRefused(t *testing.T) {
-	image := compile(t, smallSet)
-	for n := range image {
-		requireInvalidImage(t, image[:n:n], "")
-		if n >= headerSize { // and with a header that says so
-			cut := bytes.Clone(image[:n])
-			fixChecksum(cut)
-			requireInvalidImage(t, cut, "")
+	for _, set := range damagedSets {
+		image := compile(t, set)
+		for n := range image {
+			requireInvalidImage(t, image[:n:n], "")
+			if n >= headerSize { // and with a header that says so
+				cut := bytes.Clone(image[:n])
+				fixChecksum(cut)
+				requireInvalidImage(t, cut, "")
+			}
 		}
-	}
-	for n := 1; n <= 16; n++ {
-		longer := append(bytes.Clone(image), make([]byte, n)...)
-		requireInvalidImage(t, longer, "length")
-		fixChecksum(longer)
-		requireInvalidImage(t, longer, "")
+		for n := 1; n <= 16; n++ {
+			longer := append(bytes.Clone(image), make([]byte, n)...)
+			requireInvalidImage(t, longer, "length")
+			fixChecksum(longer)
+			requireInvalidImage(t, longer, "")
+		}
 	}
 }
 
@@ -219,50 +248,91 @@ func TestAnImageThatIsNoneIsRefusedWithAReason(t *testing.T) {
 
 func TestEveryFlippedBitIsHarmlessWithARightChecksum(t *testing.T) {
 	requests := smallRequests()
-	image := compile(t, smallSet)
-	opened := 0
-	for bit := range 8 * len(image) {
-		image[bit/8] ^= 1 << (bit % 8)
-		put64(image[atChecksum:], checksum(image))
-		require.NotPanics(t, func() {
-			if judge(image, requests, bit%8 == 0) {
-				opened++
-			}
-		}, "bit %d of byte %d", bit%8, bit/8)
-		image[bit/8] ^= 1 << (bit % 8)
+	for name, set := range damagedSets {
+		image := compile(t, set)
+		opened := 0
+		for bit := range 8 * len(image) {
+			image[bit/8] ^= 1 << (bit % 8)
+			put64(image[atChecksum:], checksum(image))
+			require.NotPanics(t, func() {
+				if judge(image, requests, bit%8 == 0) {
+					opened++
+				}
+			}, "%s: bit %d of byte %d", name, bit%8, bit/8)
+			image[bit/8] ^= 1 << (bit % 8)
+		}
+		require.Positive(t, opened) // bits without a meaning, and those of addresses
+		require.Less(t, opened, 8*len(image))
 	}
-	require.Positive(t, opened) // the bits of an address are data
-	require.Less(t, opened, 8*len(image))
 }
 
 // Each number is replaced by each number that could lead somewhere.
 func TestEveryWrongNumberIsHarmlessWithARightChecksum(t *testing.T) {
-	image := compile(t, smallSet)
 	var requests []abi.Request
 	for i, r := range smallRequests() {
 		if i < 8 || i%7 == 0 {
 			requests = append(requests, r)
 		}
 	}
-	numbers := []uint32{1, 2, 3, 7, 9, 0x7f, 0x80, 0xff, 0x100, 0xffff, 1 << 16, 1 << 30, 1<<31 - 8, 1 << 31, 0xfffffff8, 0xffffffff, 0x01010101, 0x00ff00ff}
-	for at := range len(image)/8 + 2 {
-		numbers = append(numbers, uint32(8*at), uint32(8*at)|7)
-	}
-	changed := make([]byte, len(image))
-	for at := atLists; at < len(image); at += 4 {
-		for _, n := range numbers {
-			copy(changed, image)
-			put32(changed[at:], n)
-			put64(changed[atChecksum:], checksum(changed))
-			require.NotPanics(t, func() { judge(changed, requests, n%64 == 7) }, "%#x at %#x", n, at)
+	for name, set := range damagedSets {
+		image := compile(t, set)
+		numbers := []uint32{1, 2, 3, 7, 9, 0x7f, 0x80, 0xff, 0x100, 0xffff, 1 << 16, 1 << 30, 1<<31 - 8, 1 << 31, 0xfffffff8, 0xffffffff,
+			0x01010101, 0x00ff00ff, 0x0801, 0x0901, 0x1001} // the last: numbers of statements
+		for at := range len(image)/8 + 2 {
+			numbers = append(numbers, uint32(8*at), uint32(8*at)|7)
+		}
+		changed := make([]byte, len(image))
+		for at := atLists; at < len(image); at += 4 {
+			for _, n := range numbers {
+				copy(changed, image)
+				put32(changed[at:], n)
+				put64(changed[atChecksum:], checksum(changed))
+				require.NotPanics(t, func() { judge(changed, requests, n%64 == 7 || n%8 == 1) }, "%s: %#x at %#x", name, n, at)
+			}
 		}
 	}
+}
+
+// What no single change leads to, made by hand: an index of keys with one
+// bucket, which a shift of 64 would ask for, and which has none to the left of it.
+func TestAnIndexOfOneBucketIsRefused(t *testing.T) {
+	image := compile(t, damagedSets["nothing"])
+	keys := load32(image, atKeyIndex)
+	image = image[:keys+8]
+	put32(image[keys:], uint32(len(image)))
+	put32(image[keys+4:], uint32(len(image)))
+	for _, shift := range []uint32{64, 0, 128, 255, 1 << 31} {
+		put32(image[atKeyShift:], shift)
+		fixChecksum(image)
+		requireInvalidImage(t, image, "index of keys")
+	}
+}
+
+// And a policy that swallows the next one, to which nothing refers any more:
+// behind its eight statements there would be ten that nobody looked at.
+func TestAPolicyOfMoreThanEightStatementsIsRefused(t *testing.T) {
+	image := compile(t, damagedSets["full policies"])
+	const size = policyStatement + abi.MaxStatements*vpcSize
+	first := load32(image, atTexts) + policyStatement // behind that of the account, which has none
+	require.EqualValues(t, abi.MaxStatements, image[first+policyVPCs])
+	for at := load32(image, atKeyIndex); at < uint64(len(image)); at += 8 {
+		if load32(image, at+idPolicy) == first+size {
+			put32(image[at+idPolicy:], uint32(first))
+		}
+	}
+	fixChecksum(image)
+	_, err := Open(image)
+	require.NoError(t, err, "a policy may be of no use")
+	image[first+policyVPCs] += size / vpcSize
+	fixChecksum(image)
+	requireInvalidImage(t, image, "policy")
 }
 
 // A damaged image may still be opened. What it then answers is a decision or a
 // status that there is.
 func FuzzImage(f *testing.F) {
-	requests := smallRequests()
+	requests := smallRequests()[:60]
+	requests = append(requests, bucketRequests()[:24]...)
 	small := compile(f, smallSet)
 	f.Add(small, uint16(0), uint32(0))
 	for at := headerSize; at < len(small); at += 64 {
@@ -274,7 +344,11 @@ func FuzzImage(f *testing.F) {
 			f.Add(image, uint16(i), uint32(i))
 		}
 	}
-	requests = append(requests, c.parsed()[:50]...)
+	for _, set := range damagedSets {
+		image := compile(f, set)
+		f.Add(image, uint16(len(image)-4), uint32(len(image)))
+	}
+	requests = append(requests, c.parsed()[:20]...)
 	f.Fuzz(func(t *testing.T, image []byte, at uint16, number uint32) {
 		if len(image) < headerSize {
 			requireInvalidImage(t, image, "")
@@ -290,8 +364,12 @@ func FuzzImage(f *testing.F) {
 		}
 		for i := range requests {
 			d, status := e.Evaluate(&requests[i]).Decision(requests[i].SourceIP)
-			require.Less(t, int(status), len(abi.Statuses()))
-			require.Equal(t, status == abi.StatusOK, d.Reason != abi.ReasonNone)
+			if int(status) >= len(abi.Statuses()) || (status == abi.StatusOK) != (d.Reason != abi.ReasonNone) {
+				t.Fatalf("%+v: %s, %+v", requests[i], status, d)
+			}
+			if i%8 != int(number%8) {
+				continue
+			}
 			if trace, err := e.Explain(requests[i]); status == abi.StatusOK {
 				require.NoError(t, err)
 				require.Equal(t, d, trace.Decision)
