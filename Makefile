@@ -83,6 +83,10 @@ verify-plugin: build/keymoat.wasm ## Prove that plugin/ builds to the embedded b
 	@if gunzip -c $(EMBEDDED) | cmp - $<; then echo "verify-plugin: $(EMBEDDED) is what plugin/core builds to"; else \
 		echo "verify-plugin: $(EMBEDDED) is not what plugin/core builds to; run make embed" >&2; exit 1; fi
 
+.PHONY: generate
+generate: ## Write what the SDKs share with package abi, in their languages
+	go run ./sdk/generate
+
 .PHONY: lint
 lint: build/bin/staticcheck ## Check format, go vet and staticcheck, in every module
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
