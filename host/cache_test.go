@@ -1,6 +1,8 @@
 package host
 
 import (
+	"bytes"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"testing"
@@ -75,4 +77,63 @@ func TestWithACompilationCacheTooAWrongGuestIsBlamedItself(t *testing.T) {
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
 	require.NotContains(t, err.Error(), "cache")
+}
+
+func TestTheUnpackedPluginIsKeptBesideTheCompiledOne(t *testing.T) {
+	dir := t.TempDir()
+	want, err := Guest()
+	require.NoError(t, err)
+	path := filepath.Join(dir, "keymoat-"+hex.EncodeToString(embeddedGuest[len(embeddedGuest)-8:])+".wasm")
+
+	check := func() {
+		t.Helper()
+		got, err := cachedGuest(dir)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		kept, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, want, kept)
+		files, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, files, 1, "nothing is left over")
+	}
+	check()
+	for name, damage := range map[string]func([]byte) []byte{
+		"cut off": func(b []byte) []byte { return b[:len(b)/2] },
+		"longer":  func(b []byte) []byte { return append(b, 0) },
+		"empty":   func([]byte) []byte { return nil },
+		"changed": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, damage(bytes.Clone(want)), 0o600))
+			check()
+		})
+	}
+}
+
+func TestAPluginThatCannotBeKeptIsUnpackedEachTime(t *testing.T) {
+	want, err := Guest()
+	require.NoError(t, err)
+	got, err := cachedGuest(filepath.Join(t.TempDir(), "not", "there"))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+// That it is read, and not unpacked each time, no answer tells: both give the
+// same bytes. So the file is checked to be what New reads.
+func TestTheKeptPluginIsWhatNewReads(t *testing.T) {
+	dir := t.TempDir()
+	_, err := cachedGuest(dir)
+	require.NoError(t, err)
+	files, err := filepath.Glob(filepath.Join(dir, "*.wasm"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	before, err := os.Stat(files[0])
+	require.NoError(t, err)
+	e, err := New(t.Context(), WithCompilationCache(dir))
+	require.NoError(t, err)
+	require.NoError(t, e.Close(t.Context()))
+	after, err := os.Stat(files[0])
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after), "it was not written anew")
 }

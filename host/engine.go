@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -52,12 +53,6 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 	if e.options.instances < 1 {
 		return nil, fmt.Errorf("keymoat: an engine needs at least one instance, not %d: %w", e.options.instances, abi.StatusInvalidArgument)
 	}
-	wasm := e.options.guest
-	if wasm == nil {
-		if wasm, err = Guest(); err != nil {
-			return nil, err
-		}
-	}
 	const page, most = 1 << 16, 1 << 32
 	pages := uint32(min(max(e.options.memoryLimit, page), most) / page)
 	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages)
@@ -75,6 +70,10 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 	}()
 	if _, err = wasi_snapshot_preview1.Instantiate(ctx, e.runtime); err != nil {
 		return nil, fmt.Errorf("keymoat: %w", err)
+	}
+	wasm, err := e.options.wasm()
+	if err != nil {
+		return nil, err
 	}
 	if e.guest, err = e.runtime.CompileModule(ctx, wasm); err != nil {
 		if e.cache != nil && compiles(ctx, wasm, pages) {
@@ -112,7 +111,7 @@ func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
 	words := &lastWords{}
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
 		WithRandSource(rand.Reader).WithSysNanotime().WithStderr(words)
-	module, err := e.runtime.InstantiateModule(ctx, e.guest, config)
+	module, err := e.runtime.InstantiateModule(withMemory(ctx), e.guest, config)
 	if err != nil {
 		return nil, &GuestError{Problem: "it does not start", Err: err}
 	}
@@ -134,20 +133,30 @@ func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
 		return "", ErrClosed
 	}
 	start := time.Now()
-	image := policySet
+	image, shared := policySet, true
 	if !policy.IsImage(policySet) {
 		var err error
 		if image, err = e.compile(ctx, policySet); err != nil {
 			return "", err
 		}
-	} else {
-		image = append([]byte(nil), policySet...)
+		shared = false
 	}
-	sum := sha256.Sum256(image)
-	revision := Revision(hex.EncodeToString(sum[:]))
-
 	instances := make([]*instance, e.options.instances)
-	if err := e.fill(ctx, instances, image); err != nil {
+	var (
+		own      = image
+		revision Revision
+		kept     sync.WaitGroup
+	)
+	kept.Go(func() { // beside the instances: a large image takes as long as they
+		if shared { // with the caller, who may change it when Load has returned
+			own = bytes.Clone(image)
+		}
+		sum := sha256.Sum256(own)
+		revision = Revision(hex.EncodeToString(sum[:]))
+	})
+	err := e.fill(ctx, instances, image)
+	kept.Wait()
+	if err != nil {
 		for _, i := range instances {
 			if i != nil {
 				i.close(ctx)
@@ -155,7 +164,7 @@ func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
 		}
 		return "", err
 	}
-	e.pool.Store(newPool(instances, image, revision))
+	e.pool.Store(newPool(instances, own, revision))
 	// From here on every new call sees the new rules. Those under way may still
 	// use the old ones; wait for them, so that none is left when Load returns.
 	old.retire(context.WithoutCancel(ctx))

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,7 +45,7 @@ var faultyGuest = sync.OnceValues(func() ([]byte, error) {
 	}
 	for _, edit := range [][2]string{
 		{"{ return g.evaluate(length) }", "{ fault(g.request[:length]); return g.evaluate(length) }"},
-		{"return buffers[i][:length:length], true", "return fault(buffers[i][:length:length]), true"},
+		{"return b[:length:length], i, true", "return fault(b[:length:length]), i, true"},
 	} {
 		if bytes.Count(source, []byte(edit[0])) != 1 {
 			return nil, errors.New("plugin/core/exports.go no longer holds " + edit[0] + "; this test has to follow")
@@ -203,7 +205,7 @@ func TestTrapsLeaveOtherCallersAndTheMemoryAlone(t *testing.T) {
 		}
 	}
 	trap(10)
-	before := heap()
+	before, spaceBefore := heap(), addressSpace(t)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -227,6 +229,22 @@ func TestTrapsLeaveOtherCallersAndTheMemoryAlone(t *testing.T) {
 	// 200 instances that stay would be half a gigabyte.
 	const little = 16 << 20
 	require.Less(t, heap(), before+little)
+	// Where their memory is not from the heap, they would hold 200 times the limit.
+	require.LessOrEqual(t, addressSpace(t), spaceBefore+traps*(32<<20)/10)
+}
+
+// addressSpace is how much of it this process has, in bytes.
+func addressSpace(t *testing.T) uint64 {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	statm, err := os.ReadFile("/proc/self/statm")
+	require.NoError(t, err)
+	pages, _, _ := strings.Cut(string(statm), " ")
+	n, err := strconv.ParseUint(pages, 10, 64)
+	require.NoError(t, err)
+	return n * uint64(os.Getpagesize())
 }
 
 type onceError struct {

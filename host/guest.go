@@ -5,9 +5,14 @@ import (
 	"compress/gzip"
 	"context"
 	_ "embed"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/tetratelabs/wazero"
@@ -24,13 +29,47 @@ var embeddedGuest []byte
 
 // Guest returns the embedded plugin, keymoat.wasm.
 func Guest() ([]byte, error) {
+	wasm := make([]byte, embeddedSize())
 	z, err := gzip.NewReader(bytes.NewReader(embeddedGuest))
+	if err == nil {
+		_, err = io.ReadFull(z, wasm)
+	}
+	if err == nil && !isEmbeddedGuest(wasm) {
+		err = gzip.ErrChecksum
+	}
 	if err != nil {
 		return nil, &GuestError{Problem: "the embedded plugin is damaged", Err: err}
 	}
-	wasm, err := io.ReadAll(z)
+	return wasm, nil
+}
+
+// The last fields of a gzip file are the checksum and the size of what it holds.
+func embeddedSize() uint32 { return binary.LittleEndian.Uint32(embeddedGuest[len(embeddedGuest)-4:]) }
+
+func isEmbeddedGuest(wasm []byte) bool {
+	return uint64(len(wasm)) == uint64(embeddedSize()) &&
+		crc32.ChecksumIEEE(wasm) == binary.LittleEndian.Uint32(embeddedGuest[len(embeddedGuest)-8:])
+}
+
+// cachedGuest is Guest, kept unpacked in the directory of the compilation
+// cache: to read it takes a tenth of the time that unpacking takes. Whoever can
+// write there can put code of his own there, as WithCompilationCache says; the
+// checksum finds a file that was damaged by accident.
+func cachedGuest(dir string) ([]byte, error) {
+	path := filepath.Join(dir, fmt.Sprintf("keymoat-%x.wasm", embeddedGuest[len(embeddedGuest)-8:]))
+	if wasm, err := os.ReadFile(path); err == nil && isEmbeddedGuest(wasm) {
+		return wasm, nil
+	}
+	wasm, err := Guest()
 	if err != nil {
-		return nil, &GuestError{Problem: "the embedded plugin is damaged", Err: err}
+		return nil, err
+	}
+	// A cache that cannot be written to costs time, and nothing else.
+	if file, err := os.CreateTemp(dir, "keymoat-*.tmp"); err == nil {
+		_, err = file.Write(wasm)
+		if errors.Join(err, file.Close()) != nil || os.Rename(file.Name(), path) != nil {
+			_ = os.Remove(file.Name())
+		}
 	}
 	return wasm, nil
 }

@@ -24,6 +24,17 @@ func defaults() options {
 	}
 }
 
+// wasm is the plugin to run.
+func (o *options) wasm() ([]byte, error) {
+	switch {
+	case o.guest != nil:
+		return o.guest, nil
+	case o.cacheDir != "":
+		return cachedGuest(o.cacheDir)
+	}
+	return Guest()
+}
+
 // WithCompilationCache keeps the compiled plugin in a directory, which is made
 // if need be. Starting takes half a second without it, and some tens of
 // milliseconds with it. Who can write to the directory can run code in this

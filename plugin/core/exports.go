@@ -18,41 +18,44 @@ var (
 
 func address(b []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
 
-// buffer returns the first length bytes of an allocated buffer.
-func buffer(ptr, length uint32) ([]byte, bool) {
-	if i := find(ptr); i >= 0 && length <= uint32(len(buffers[i])) {
-		return buffers[i][:length:length], true
-	}
-	return nil, false
-}
-
-func find(ptr uint32) int {
-	for i := range buffers {
-		if address(buffers[i]) == ptr {
-			return i
+// buffer returns the first length bytes of an allocated buffer, and its index.
+//
+//go:noinline
+func buffer(ptr, length uint32) (b []byte, index int, ok bool) {
+	for i, b := range buffers {
+		if address(b) == ptr {
+			if length > uint32(len(b)) {
+				break
+			}
+			return b[:length:length], i, true
 		}
 	}
-	return -1
+	return nil, 0, false
 }
 
-func release(ptr uint32) bool {
-	i := find(ptr)
-	if i < 0 {
-		return false
-	}
+// release forgets a buffer, which then is the garbage collector's.
+//
+//go:noinline
+func release(index int) {
 	last := len(buffers) - 1
-	buffers[i], buffers[last] = buffers[last], nil
+	buffers[index], buffers[last] = buffers[last], nil
 	buffers = buffers[:last]
-	return true
 }
 
-func withBuffer(ptr, length uint32, call func([]byte) abi.Status) uint32 {
-	b, ok := buffer(ptr, length)
+// invalid answers a call with a pointer or length outside the buffers.
+//
+//go:noinline
+func invalid() uint32 {
+	g.result = g.result[:0]
+	return uint32(abi.StatusInvalidArgument)
+}
+
+func withBuffer(ptr, length uint32, method func(*guest, []byte) abi.Status) uint32 {
+	b, _, ok := buffer(ptr, length)
 	if !ok {
-		g.result = g.result[:0]
-		return uint32(abi.StatusInvalidArgument)
+		return invalid()
 	}
-	return uint32(call(b))
+	return uint32(g.call(method, b))
 }
 
 //go:wasmexport keymoat_abi_version
@@ -73,28 +76,29 @@ func exportAlloc(size uint32) (ptr uint32) {
 
 //go:wasmexport keymoat_free
 func exportFree(ptr uint32) uint32 {
-	if !release(ptr) {
+	_, i, ok := buffer(ptr, 0)
+	if !ok {
 		return uint32(abi.StatusInvalidArgument)
 	}
+	release(i)
 	return uint32(abi.StatusOK)
 }
 
 //go:wasmexport keymoat_load
 func exportLoad(ptr, length uint32) uint32 {
-	b, ok := buffer(ptr, length)
+	b, i, ok := buffer(ptr, length)
 	if !ok {
-		g.result = g.result[:0]
-		return uint32(abi.StatusInvalidArgument)
+		return invalid()
 	}
-	release(ptr) // it is the evaluator's now
-	return uint32(g.load(b))
+	release(i) // it is the evaluator's now
+	return uint32(g.call((*guest).load, b))
 }
 
 //go:wasmexport keymoat_compile
-func exportCompile(ptr, length uint32) uint32 { return withBuffer(ptr, length, g.compile) }
+func exportCompile(ptr, length uint32) uint32 { return withBuffer(ptr, length, (*guest).compile) }
 
 //go:wasmexport keymoat_validate
-func exportValidate(ptr, length uint32) uint32 { return withBuffer(ptr, length, g.validate) }
+func exportValidate(ptr, length uint32) uint32 { return withBuffer(ptr, length, (*guest).validate) }
 
 //go:wasmexport keymoat_request_buffer
 func exportRequestBuffer() uint32 { return address(g.request[:]) }
@@ -104,23 +108,20 @@ func exportEvaluate(length uint32) uint64 { return g.evaluate(length) }
 
 //go:wasmexport keymoat_evaluate_batch
 func exportEvaluateBatch(ptr, length, count uint32) uint32 {
-	b, ok := buffer(ptr, length)
-	if !ok {
-		g.result = g.result[:0]
-		return uint32(abi.StatusInvalidArgument)
-	}
-	return uint32(g.evaluateBatch(b, count))
+	return withBuffer(ptr, length, func(g *guest, b []byte) abi.Status { return g.evaluateBatch(b, count) })
 }
 
 //go:wasmexport keymoat_evaluate_json
-func exportEvaluateJSON(ptr, length uint32) uint32 { return withBuffer(ptr, length, g.evaluateJSON) }
+func exportEvaluateJSON(ptr, length uint32) uint32 {
+	return withBuffer(ptr, length, (*guest).evaluateJSON)
+}
 
 //go:wasmexport keymoat_explain
-func exportExplain(ptr, length uint32) uint32 { return withBuffer(ptr, length, g.explain) }
+func exportExplain(ptr, length uint32) uint32 { return withBuffer(ptr, length, (*guest).explain) }
 
 //go:wasmexport keymoat_authorize
 func exportAuthorize(ptr, length uint32) uint64 {
-	b, ok := buffer(ptr, length)
+	b, _, ok := buffer(ptr, length)
 	if !ok {
 		g.result = g.result[:0]
 		return uint64(abi.ErrorWord(abi.StatusInvalidArgument))
@@ -137,7 +138,7 @@ func exportResult() uint64 {
 }
 
 //go:wasmexport keymoat_revision
-func exportRevision() uint32 { return uint32(g.revision()) }
+func exportRevision() uint32 { return uint32(g.call((*guest).revision, nil)) }
 
 //go:wasmexport keymoat_info
-func exportInfo() uint32 { return uint32(g.info()) }
+func exportInfo() uint32 { return uint32(g.call((*guest).info, nil)) }

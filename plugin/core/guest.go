@@ -24,15 +24,21 @@ type guest struct {
 	headers []abi.HTTPHeader // reused by authorize
 }
 
-// Every method below recovers: a panic becomes StatusInternal, since a Go
-// guest that trapped looks usable afterwards and is not.
-func recovered(s *abi.Status) {
-	if recover() != nil {
-		*s = abi.StatusInternal
-	}
+// call runs a method on the bytes that it is given, with an empty result to
+// begin with. It recovers: a panic becomes StatusInternal, since a Go guest
+// that trapped looks usable afterwards and is not.
+func (g *guest) call(method func(*guest, []byte) abi.Status, b []byte) (s abi.Status) {
+	defer func() {
+		if recover() != nil {
+			s = abi.StatusInternal
+		}
+	}()
+	g.result = g.result[:0]
+	return method(g, b)
 }
 
-func recoveredWord(w *uint64) {
+// recovered is call's recovery, for the methods that return a word.
+func recovered(w *uint64) {
 	if recover() != nil {
 		*w = uint64(abi.ErrorWord(abi.StatusInternal))
 	}
@@ -51,9 +57,7 @@ func (g *guest) fail(err error) abi.Status {
 }
 
 // load replaces the rules; on error the former ones stay. It keeps b.
-func (g *guest) load(b []byte) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) load(b []byte) abi.Status {
 	e, err := policy.Load(b)
 	if err != nil {
 		return g.fail(err)
@@ -62,9 +66,7 @@ func (g *guest) load(b []byte) (s abi.Status) {
 	return abi.StatusOK
 }
 
-func (g *guest) compile(b []byte) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) compile(b []byte) abi.Status {
 	image, _, err := policy.Compile(b)
 	if err != nil {
 		return g.fail(err)
@@ -73,9 +75,7 @@ func (g *guest) compile(b []byte) (s abi.Status) {
 	return abi.StatusOK
 }
 
-func (g *guest) validate(b []byte) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) validate(b []byte) abi.Status {
 	report := policy.Validate(b)
 	g.result = policy.AppendReport(g.result, &report)
 	if !report.Valid {
@@ -106,7 +106,7 @@ func (g *guest) evaluate(length uint32) uint64 {
 }
 
 func (g *guest) evaluateText(length uint32) (w uint64) {
-	defer recoveredWord(&w)
+	defer recovered(&w)
 	word, n := g.evaluator.EvaluateEncoded(g.request[:length])
 	if n != int(length) {
 		word = abi.ErrorWord(abi.StatusInvalidRequest)
@@ -116,9 +116,7 @@ func (g *guest) evaluateText(length uint32) (w uint64) {
 
 // evaluateBatch judges count requests that stand one behind the other in b.
 // The result is as many words; a request in error has its status in its word.
-func (g *guest) evaluateBatch(b []byte, count uint32) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) evaluateBatch(b []byte, count uint32) abi.Status {
 	if g.evaluator == nil {
 		return g.fail(abi.StatusNotLoaded)
 	}
@@ -139,9 +137,7 @@ func (g *guest) evaluateBatch(b []byte, count uint32) (s abi.Status) {
 	return abi.StatusOK
 }
 
-func (g *guest) evaluateJSON(b []byte) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) evaluateJSON(b []byte) abi.Status {
 	r, err := policy.ParseRequest(b)
 	if err != nil {
 		return g.fail(err)
@@ -154,9 +150,7 @@ func (g *guest) evaluateJSON(b []byte) (s abi.Status) {
 	return abi.StatusOK
 }
 
-func (g *guest) explain(b []byte) (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) explain(b []byte) abi.Status {
 	r, err := policy.ParseRequest(b)
 	if err != nil {
 		return g.fail(err)
@@ -171,7 +165,7 @@ func (g *guest) explain(b []byte) (s abi.Status) {
 
 // authorize judges a binary HTTP request. The result is the key id that it claims.
 func (g *guest) authorize(b []byte) (w uint64) {
-	defer recoveredWord(&w)
+	defer recovered(&w)
 	g.result = g.result[:0]
 	r, s := abi.DecodeHTTPRequest(b, g.headers[:0])
 	g.headers = r.Headers
@@ -183,9 +177,7 @@ func (g *guest) authorize(b []byte) (w uint64) {
 	return uint64(word)
 }
 
-func (g *guest) revision() (s abi.Status) {
-	defer recovered(&s)
-	g.result = g.result[:0]
+func (g *guest) revision([]byte) abi.Status {
 	if g.evaluator == nil {
 		return g.fail(abi.StatusNotLoaded)
 	}
@@ -193,8 +185,7 @@ func (g *guest) revision() (s abi.Status) {
 	return abi.StatusOK
 }
 
-func (g *guest) info() (s abi.Status) {
-	defer recovered(&s)
+func (g *guest) info([]byte) abi.Status {
 	g.result = policy.AppendInfo(g.result[:0], g.evaluator)
 	return abi.StatusOK
 }

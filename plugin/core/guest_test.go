@@ -25,7 +25,7 @@ const (
 func loaded(t testing.TB) *guest {
 	t.Helper()
 	g := &guest{}
-	require.Equal(t, abi.StatusOK, g.load([]byte(ruled)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).load, []byte(ruled)))
 	return g
 }
 
@@ -44,6 +44,11 @@ func encoded(t testing.TB, r abi.Request) []byte {
 func (g *guest) evaluateBytes(b []byte) abi.Word {
 	copy(g.request[:], b)
 	return abi.Word(g.evaluate(uint32(len(b))))
+}
+
+// batch judges requests as the export does.
+func (g *guest) batch(b []byte, count uint32) abi.Status {
+	return g.call(func(g *guest, b []byte) abi.Status { return g.evaluateBatch(b, count) }, b)
 }
 
 var (
@@ -75,17 +80,17 @@ func TestWithNothingLoadedEveryQuestionIsAnError(t *testing.T) {
 	require.Equal(t, abi.ErrorWord(abi.StatusNotLoaded), g.evaluateBytes(b))
 	asText := append([]byte{abi.SourceText, 9, 1}, make([]byte, 21)...)
 	require.Equal(t, abi.ErrorWord(abi.StatusNotLoaded), g.evaluateBytes(append(asText, "k203.0.113.1"[:10]...)))
-	requireError(t, g, abi.StatusNotLoaded, g.evaluateBatch(b, 1))
-	requireError(t, g, abi.StatusNotLoaded, g.evaluateBatch(nil, 0))
+	requireError(t, g, abi.StatusNotLoaded, g.batch(b, 1))
+	requireError(t, g, abi.StatusNotLoaded, g.batch(nil, 0))
 	document := []byte(`{"AccessKeyId":"k","SourceIp":"203.0.113.1"}`)
-	requireError(t, g, abi.StatusNotLoaded, g.evaluateJSON(document))
-	requireError(t, g, abi.StatusNotLoaded, g.explain(document))
-	requireError(t, g, abi.StatusNotLoaded, g.revision())
+	requireError(t, g, abi.StatusNotLoaded, g.call((*guest).evaluateJSON, document))
+	requireError(t, g, abi.StatusNotLoaded, g.call((*guest).explain, document))
+	requireError(t, g, abi.StatusNotLoaded, g.call((*guest).revision, nil))
 	for _, target := range []string{"/", "/?AccessKeyId=k"} {
 		b, _ := abi.AppendHTTPRequest(nil, &abi.HTTPRequest{Target: target, SourceIP: netip.MustParseAddr("203.0.113.1")})
 		require.Equal(t, abi.ErrorWord(abi.StatusNotLoaded), abi.Word(g.authorize(b)))
 	}
-	require.Equal(t, abi.StatusOK, g.info())
+	require.Equal(t, abi.StatusOK, g.call((*guest).info, nil))
 	require.Contains(t, string(g.result), `"Loaded":false`)
 }
 
@@ -96,7 +101,7 @@ func TestLoadTakesADocumentOrAnImageAndLeavesNoResult(t *testing.T) {
 
 	image, _, err := policy.Compile([]byte(reversed))
 	require.NoError(t, err)
-	require.Equal(t, abi.StatusOK, g.load(image))
+	require.Equal(t, abi.StatusOK, g.call((*guest).load, image))
 	require.Empty(t, g.result)
 	require.Equal(t, denied, g.evaluateBytes(encoded(t, request("203.0.113.1"))))
 	require.Same(t, &image[0], &g.evaluator.Image()[0], "the image is not copied")
@@ -117,7 +122,7 @@ func TestALoadThatFailsKeepsTheFormerRules(t *testing.T) {
 		{image, abi.StatusInvalidImage},
 		{image[:8], abi.StatusInvalidImage},
 	} {
-		requireError(t, g, c.status, g.load(c.policySet))
+		requireError(t, g, c.status, g.call((*guest).load, c.policySet))
 		require.Equal(t, allowed, g.evaluateBytes(encoded(t, request("203.0.113.1"))))
 	}
 }
@@ -126,11 +131,11 @@ func TestCompileAnswersWithTheImageAndLoadsNothing(t *testing.T) {
 	g := loaded(t)
 	want, _, err := policy.Compile([]byte(reversed))
 	require.NoError(t, err)
-	require.Equal(t, abi.StatusOK, g.compile([]byte(reversed)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).compile, []byte(reversed)))
 	require.Equal(t, want, g.result)
 	require.Equal(t, allowed, g.evaluateBytes(encoded(t, request("203.0.113.1"))))
-	requireError(t, g, abi.StatusInvalidDocument, g.compile([]byte("{}")))
-	requireError(t, g, abi.StatusInvalidDocument, g.compile(want)) // an image is no document
+	requireError(t, g, abi.StatusInvalidDocument, g.call((*guest).compile, []byte("{}")))
+	requireError(t, g, abi.StatusInvalidDocument, g.call((*guest).compile, want)) // an image is no document
 }
 
 func TestValidateAnswersWithTheReport(t *testing.T) {
@@ -139,7 +144,7 @@ func TestValidateAnswersWithTheReport(t *testing.T) {
 		ruled: abi.StatusOK, `{"Accounts":[]}`: abi.StatusOK, `{}`: abi.StatusInvalidDocument, ``: abi.StatusInvalidDocument,
 		`{"Status":"Active","Statements":[]}`: abi.StatusOK,
 	} {
-		require.Equal(t, want, g.validate([]byte(document)))
+		require.Equal(t, want, g.call((*guest).validate, []byte(document)))
 		var got abi.Report
 		require.NoError(t, json.Unmarshal(g.result, &got))
 		require.Equal(t, policy.Validate([]byte(document)), got)
@@ -178,7 +183,7 @@ func TestTheLengthOfARequestMustBeRight(t *testing.T) {
 
 func TestEvaluateLeavesTheResultAsItIs(t *testing.T) {
 	g := loaded(t)
-	require.Equal(t, abi.StatusOK, g.revision())
+	require.Equal(t, abi.StatusOK, g.call((*guest).revision, nil))
 	before := string(g.result)
 	require.Len(t, before, 64)
 	g.evaluateBytes(encoded(t, request("203.0.113.1")))
@@ -208,13 +213,13 @@ func TestABatchGetsAWordForEachRequest(t *testing.T) {
 	for _, one := range all {
 		b = append(b, one.request...)
 	}
-	require.Equal(t, abi.StatusOK, g.evaluateBatch(b, uint32(len(all))))
+	require.Equal(t, abi.StatusOK, g.batch(b, uint32(len(all))))
 	require.Len(t, g.result, 8*len(all))
 	for i, one := range all {
 		require.Equal(t, one.want, abi.Word(binary.LittleEndian.Uint64(g.result[8*i:])), "request %d", i)
 	}
 
-	require.Equal(t, abi.StatusOK, g.evaluateBatch(nil, 0))
+	require.Equal(t, abi.StatusOK, g.batch(nil, 0))
 	require.Empty(t, g.result)
 	for count, b := range map[uint32][]byte{
 		0:               b,                    // bytes are left over
@@ -224,18 +229,18 @@ func TestABatchGetsAWordForEachRequest(t *testing.T) {
 		^uint32(0):      b,                    // nor are there so many
 		uint32(1 << 29): bytes.Repeat(b, 3),   // whose size is a multiple of 2^32
 	} {
-		requireError(t, g, abi.StatusInvalidRequest, g.evaluateBatch(b, count))
+		requireError(t, g, abi.StatusInvalidRequest, g.batch(b, count))
 	}
 }
 
 func TestJSONIsAnsweredWithJSON(t *testing.T) {
 	g := loaded(t)
-	require.Equal(t, abi.StatusOK, g.evaluateJSON([]byte(`{"AccessKeyId":"k","SourceIp":"203.0.113.1"}`)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).evaluateJSON, []byte(`{"AccessKeyId":"k","SourceIp":"203.0.113.1"}`)))
 	require.Equal(t, `{"Effect":"Allow","Reason":"Matched","Level":"Account","Network":"Public","Statement":0,"Entry":"203.0.113.0/24"}`, string(g.result))
-	require.Equal(t, abi.StatusOK, g.evaluateJSON([]byte(`{"AccessKeyId":"k","SourceIp":"203.0.114.1"}`)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).evaluateJSON, []byte(`{"AccessKeyId":"k","SourceIp":"203.0.114.1"}`)))
 	require.Equal(t, `{"Effect":"Deny","Reason":"SourceIPNotListed","Level":"Account","Network":"Public","Code":"InvalidAccessKeyId.AccessPolicyDenied"}`, string(g.result))
 
-	require.Equal(t, abi.StatusOK, g.explain([]byte(`{"AccessKeyId":"k","SourceIp":"203.0.113.1"}`)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).explain, []byte(`{"AccessKeyId":"k","SourceIp":"203.0.113.1"}`)))
 	var trace abi.Trace
 	require.NoError(t, json.Unmarshal(g.result, &trace))
 	want, err := g.evaluator.Explain(abi.Request{AccessKeyID: "k", SourceIP: netip.MustParseAddr("203.0.113.1")})
@@ -246,8 +251,8 @@ func TestJSONIsAnsweredWithJSON(t *testing.T) {
 		``: abi.StatusInvalidRequest, `{"AccessKeyId":"k","SourceIp":"203.0.113.1","x":1}`: abi.StatusInvalidRequest,
 		`{"SourceIp":"203.0.113.1"}`: abi.StatusInvalidAccessKeyID, `{"AccessKeyId":"k","SourceIp":"x"}`: abi.StatusInvalidSourceIP,
 	} {
-		requireError(t, g, status, g.evaluateJSON([]byte(document)))
-		requireError(t, g, status, g.explain([]byte(document)))
+		requireError(t, g, status, g.call((*guest).evaluateJSON, []byte(document)))
+		requireError(t, g, status, g.call((*guest).explain, []byte(document)))
 	}
 }
 
@@ -274,9 +279,9 @@ func TestAuthorizeAnswersWithTheKeyID(t *testing.T) {
 
 func TestRevisionAndInfoTellWhatIsLoaded(t *testing.T) {
 	g := loaded(t)
-	require.Equal(t, abi.StatusOK, g.revision())
+	require.Equal(t, abi.StatusOK, g.call((*guest).revision, nil))
 	require.Equal(t, g.evaluator.Revision(), string(g.result))
-	require.Equal(t, abi.StatusOK, g.info())
+	require.Equal(t, abi.StatusOK, g.call((*guest).info, nil))
 	require.Equal(t, policy.AppendInfo(nil, g.evaluator), g.result)
 }
 
@@ -304,11 +309,11 @@ func readmeBytes(t *testing.T, name string) (all []byte) {
 
 func TestTheContractShowsWhatTheGuestAnswers(t *testing.T) {
 	g := &guest{}
-	require.Equal(t, abi.StatusOK, g.info())
+	require.Equal(t, abi.StatusOK, g.call((*guest).info, nil))
 	require.Equal(t, readme(t, "json info-empty"), string(g.result))
 
-	require.Equal(t, abi.StatusOK, g.load([]byte(readme(t, "json policy"))))
-	require.Equal(t, abi.StatusOK, g.evaluateBatch(readmeBytes(t, "batch"), 2))
+	require.Equal(t, abi.StatusOK, g.call((*guest).load, []byte(readme(t, "json policy"))))
+	require.Equal(t, abi.StatusOK, g.batch(readmeBytes(t, "batch"), 2))
 	require.Equal(t, readmeBytes(t, "batch-result"), g.result)
 	for _, name := range []string{"smallest", "as-text"} {
 		require.Equal(t, allowed, g.evaluateBytes(readmeBytes(t, name)), name)
@@ -319,9 +324,9 @@ func TestTheContractShowsWhatTheGuestAnswers(t *testing.T) {
 	require.Equal(t, want, abi.Word(g.authorize(readmeBytes(t, "http"))))
 	require.Equal(t, key, string(g.result))
 
-	require.Equal(t, abi.StatusOK, g.info())
+	require.Equal(t, abi.StatusOK, g.call((*guest).info, nil))
 	require.Equal(t, readme(t, "json info"), string(g.result))
-	require.Equal(t, abi.StatusInvalidDocument, g.compile([]byte("{}")))
+	require.Equal(t, abi.StatusInvalidDocument, g.call((*guest).compile, []byte("{}")))
 	require.Equal(t, readme(t, "json error"), string(g.result))
 }
 
@@ -367,7 +372,7 @@ func FuzzABIBuffer(f *testing.F) {
 			copy(g.request[:], b)
 			knownWord(g.evaluate(length))
 			knownWord(g.evaluate(uint32(len(b))))
-			if s := g.evaluateBatch(b, count); s == abi.StatusOK {
+			if s := g.batch(b, count); s == abi.StatusOK {
 				require.Len(t, g.result, int(8*count))
 				for i := range count {
 					knownWord(binary.LittleEndian.Uint64(g.result[8*i:]))
@@ -375,10 +380,10 @@ func FuzzABIBuffer(f *testing.F) {
 			} else {
 				knownJSON(g, s)
 			}
-			knownJSON(g, g.evaluateJSON(b))
-			knownJSON(g, g.explain(b))
-			knownJSON(g, g.validate(b))
-			if s := g.compile(b); s == abi.StatusOK {
+			knownJSON(g, g.call((*guest).evaluateJSON, b))
+			knownJSON(g, g.call((*guest).explain, b))
+			knownJSON(g, g.call((*guest).validate, b))
+			if s := g.call((*guest).compile, b); s == abi.StatusOK {
 				require.True(t, policy.IsImage(g.result))
 			} else {
 				knownJSON(g, s)
@@ -387,7 +392,7 @@ func FuzzABIBuffer(f *testing.F) {
 			require.Equal(t, original, b)
 
 			before := g.evaluator
-			if s := g.load(b); s == abi.StatusOK {
+			if s := g.call((*guest).load, b); s == abi.StatusOK {
 				require.Empty(t, g.result)
 				require.NotNil(t, g.evaluator)
 				knownWord(uint64(g.evaluateBytes(plain)))
@@ -395,7 +400,7 @@ func FuzzABIBuffer(f *testing.F) {
 				knownJSON(g, s)
 				require.Same(t, before, g.evaluator)
 			}
-			knownJSON(g, g.info())
+			knownJSON(g, g.call((*guest).info, nil))
 		}
 	})
 }

@@ -20,16 +20,16 @@ import (
 func TestAPanicBecomesAStatus(t *testing.T) {
 	var g *guest
 	for name, call := range map[string]func() abi.Status{
-		"load":          func() abi.Status { return g.load(nil) },
-		"compile":       func() abi.Status { return g.compile(nil) },
-		"validate":      func() abi.Status { return g.validate(nil) },
+		"load":          func() abi.Status { return g.call((*guest).load, nil) },
+		"compile":       func() abi.Status { return g.call((*guest).compile, nil) },
+		"validate":      func() abi.Status { return g.call((*guest).validate, nil) },
 		"evaluateText":  func() abi.Status { return abi.Word(g.evaluateText(1)).Status() },
-		"evaluateBatch": func() abi.Status { return g.evaluateBatch(nil, 0) },
-		"evaluateJSON":  func() abi.Status { return g.evaluateJSON(nil) },
-		"explain":       func() abi.Status { return g.explain(nil) },
+		"evaluateBatch": func() abi.Status { return g.batch(nil, 0) },
+		"evaluateJSON":  func() abi.Status { return g.call((*guest).evaluateJSON, nil) },
+		"explain":       func() abi.Status { return g.call((*guest).explain, nil) },
 		"authorize":     func() abi.Status { return abi.Word(g.authorize(nil)).Status() },
-		"revision":      func() abi.Status { return g.revision() },
-		"info":          func() abi.Status { return g.info() },
+		"revision":      func() abi.Status { return g.call((*guest).revision, nil) },
+		"info":          func() abi.Status { return g.call((*guest).info, nil) },
 	} {
 		require.NotPanics(t, func() { require.Equal(t, abi.StatusInternal, call(), name) }, name)
 	}
@@ -42,14 +42,14 @@ func TestAGuestThatRecoveredGoesOn(t *testing.T) {
 	g.evaluator = &policy.Evaluator{}
 	document := []byte(`{"AccessKeyId":"LTAI5tExample0000000001","SourceIp":"203.0.113.1"}`)
 	http, _ := abi.AppendHTTPRequest(nil, &abi.HTTPRequest{Target: "/?AccessKeyId=" + key, SourceIP: netip.MustParseAddr("203.0.113.1")})
-	require.Equal(t, abi.StatusInternal, g.evaluateBatch(encoded(t, request("203.0.113.1")), 1))
-	require.Equal(t, abi.StatusInternal, g.evaluateJSON(document))
-	require.Equal(t, abi.StatusInternal, g.explain(document))
+	require.Equal(t, abi.StatusInternal, g.batch(encoded(t, request("203.0.113.1")), 1))
+	require.Equal(t, abi.StatusInternal, g.call((*guest).evaluateJSON, document))
+	require.Equal(t, abi.StatusInternal, g.call((*guest).explain, document))
 	require.Equal(t, abi.ErrorWord(abi.StatusInternal), abi.Word(g.authorize(http)))
-	require.Equal(t, abi.StatusInternal, g.info())
+	require.Equal(t, abi.StatusInternal, g.call((*guest).info, nil))
 
 	g.evaluator = sound
 	require.Equal(t, allowed, g.evaluateBytes(encoded(t, request("203.0.113.1"))))
-	require.Equal(t, abi.StatusOK, g.load([]byte(reversed)))
+	require.Equal(t, abi.StatusOK, g.call((*guest).load, []byte(reversed)))
 	require.Equal(t, denied, g.evaluateBytes(encoded(t, request("203.0.113.1"))))
 }

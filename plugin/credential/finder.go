@@ -90,6 +90,7 @@ func (f *Finder) add(id string, scheme Scheme, place Place) {
 	}
 }
 
+//go:noinline
 func (f *Finder) unreadable(scheme Scheme, place Place) {
 	c := Claim{Scheme: scheme, Place: place}
 	if f.bad.Place == Nowhere || c.before(f.bad) {

@@ -161,21 +161,23 @@ func cutWord(s string) (w word, rest string) {
 		b[n] = lowered(s[n])
 		n++
 	}
-	family := n
+	letters := n
 	for n < len(s) && isDigit(s[n]) {
 		n++
 	}
 	rest = s[n:]
-	switch digits := n - family; {
-	case digits == 0 && rest != "" && isTokenByte(rest[0]): // a longer word
+	if n == letters && rest != "" && isTokenByte(rest[0]) { // a longer word
 		return word{}, whole
-	case digits == 0:
-		w = familyWord(b[:family])
-	case digits == 1:
-		b[family] = s[family]
+	}
+	family := familyWord(b[:letters])
+	switch n - letters {
+	case 0:
+		w = family
+	case 1:
+		b[letters] = s[letters]
 		w = versionedWord(b[:n])
 	}
-	if w.kind == foreign && familyWord(b[:family]).kind != foreign {
+	if w.kind == foreign && family.kind != foreign {
 		w.kind = otherVersion
 	}
 	if w.kind == foreign {

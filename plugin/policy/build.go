@@ -2,9 +2,6 @@ package policy
 
 import (
 	"math/bits"
-	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/keymoat/keymoat/abi"
 )
@@ -16,16 +13,16 @@ import (
 // abi.StatusInvalidDocument.
 func Compile(document []byte) (image []byte, report abi.Report, err error) {
 	s, report := read(document)
-	if !report.Valid {
-		return nil, report, &abi.Error{Status: abi.StatusInvalidDocument, Message: summary(&report), Report: &report}
+	if report.Valid {
+		image, tooLarge := build(s)
+		if tooLarge == "" {
+			return image, report, nil
+		}
+		var errors findings
+		errors.add(abi.CodeTooLarge, "", tooLarge)
+		report.Valid, report.Errors = false, errors.list()
 	}
-	image, what := build(s)
-	if what != "" {
-		report.Valid = false
-		report.Errors = []abi.Finding{{Code: abi.CodeTooLarge, Message: what}}
-		return nil, report, &abi.Error{Status: abi.StatusInvalidDocument, Message: summary(&report), Report: &report}
-	}
-	return image, report, nil
+	return nil, report, &abi.Error{Status: abi.StatusInvalidDocument, Message: summary(&report), Report: &report}
 }
 
 // Load returns the evaluator of a policy set given as JSON or as an image. Of
@@ -59,7 +56,7 @@ func summary(r *abi.Report) string {
 // equal are stored once.
 type builder struct {
 	lists, texts, policies section
-	none                   policy // of whoever has none
+	base                   bases
 }
 
 // section is a run of records. Offsets in it count from its own start until
@@ -71,9 +68,7 @@ type section struct {
 
 // intern returns the offset of a record in the section.
 func (s *section) intern(record []byte) uint32 {
-	for len(record)%8 != 0 {
-		record = append(record, 0)
-	}
+	record = pad(record, 8)
 	if at, ok := s.known[string(record)]; ok {
 		return at
 	}
@@ -83,50 +78,52 @@ func (s *section) intern(record []byte) uint32 {
 	return at
 }
 
+// bases are the offsets of the sections.
+type bases struct{ lists, texts, policies, exemptions, accounts, keys, end uint32 }
+
 // build returns the image, or what limit the set exceeds.
 func build(s *set) (image []byte, tooLarge string) {
-	b := builder{none: policy{state: stateNone}}
-	for _, section := range []*section{&b.lists, &b.texts, &b.policies} {
+	var b builder
+	sections := []*section{&b.lists, &b.texts, &b.policies}
+	for _, section := range sections {
 		section.known = make(map[string]uint32)
 	}
 	// Accounts and keys are put into the order of their index, and everything
 	// else into the order of first use, so that equal sets give equal images.
-	accounts := newIndex(len(s.accounts), func(i int) string { return s.accounts[i].id })
-	keys := newIndex(len(s.keys), func(i int) string { return s.keys[i].id })
+	accounts, keys := newIndex(s.accounts), newIndex(s.keys)
 	exemptions := foldExemptions(s.exemptions)
-	policies := make([]*policy, 0, len(s.accounts)+len(s.keys))
-	for _, i := range accounts.order {
-		policies = append(policies, s.accounts[i].policy)
-	}
-	for _, i := range keys.order {
-		policies = append(policies, s.keys[i].policy)
-	}
-
 	for _, e := range exemptions {
-		b.text(e.service)
-		b.text(e.action)
-		b.text(e.protocol)
-	}
-	for i, p := range policies {
-		if p == nil {
-			policies[i] = &b.none
-		} else {
-			b.parts(p)
+		for _, s := range e {
+			b.text(s)
 		}
 	}
-	var base bases
-	base.lists = headerSize
-	base.texts = base.lists + uint32(len(b.lists.bytes))
-	base.policies = base.texts + uint32(len(b.texts.bytes))
-	for _, p := range policies {
-		b.policy(p, base)
+	indexes := []*indexBuilder{accounts, keys}
+	none := &policy{state: stateNone}
+	for _, x := range indexes {
+		for _, i := range x.order {
+			holder := &x.holders[i]
+			if holder.policy == nil {
+				holder.policy = none
+			}
+			b.parts(holder.policy)
+		}
 	}
-	base.exemptions = base.policies + uint32(len(b.policies.bytes))
-	base.accounts = base.exemptions + uint32(len(exemptions)*exemptSize)
-	base.keys = base.accounts + uint32(accounts.size())
-	base.end = base.keys + uint32(keys.size())
-	size := uint64(headerSize) + uint64(len(b.lists.bytes)) + uint64(len(b.texts.bytes)) + uint64(len(b.policies.bytes)) +
-		uint64(len(exemptions))*exemptSize + accounts.size() + keys.size()
+	b.base.lists = headerSize
+	b.base.texts = b.base.lists + uint32(len(b.lists.bytes))
+	b.base.policies = b.base.texts + uint32(len(b.texts.bytes))
+	for _, x := range indexes {
+		for _, i := range x.order {
+			b.policy(x.holders[i].policy)
+		}
+	}
+	b.base.exemptions = b.base.policies + uint32(len(b.policies.bytes))
+	b.base.accounts = b.base.exemptions + uint32(len(exemptions)*exemptSize)
+	b.base.keys = b.base.accounts + accounts.size()
+	b.base.end = b.base.keys + keys.size()
+	size := headerSize + uint64(len(exemptions))*exemptSize + uint64(accounts.size()) + uint64(keys.size())
+	for _, section := range sections {
+		size += uint64(len(section.bytes))
+	}
 	if accounts.size() > maxAccounts {
 		return nil, "the policy set has too many accounts: their index would have " + decimal(int(accounts.size())) + " bytes; the limit is " + decimal(maxAccounts)
 	}
@@ -134,50 +131,43 @@ func build(s *set) (image []byte, tooLarge string) {
 		return nil, "the compiled policy set would have " + decimal(int(size)) + " bytes; the limit is " + decimal(maxImage)
 	}
 
-	image = make([]byte, 0, base.end)
+	image = appendText(make([]byte, 0, size), imageMagic)
 	sole := uint32(0)
 	if len(s.accounts) == 1 {
-		sole = base.accounts + accounts.record(0)
+		sole = b.base.accounts + accounts.places[0]
 	}
-	image = append(image, imageMagic...)
-	for _, v := range []uint32{imageVersion, base.end, 0, 0, base.texts, base.policies, base.exemptions, uint32(len(exemptions)),
-		base.accounts, accounts.shift(), uint32(len(s.accounts)), sole, base.keys, keys.shift(), uint32(len(s.keys)), 0} {
+	for _, v := range []uint32{imageVersion, b.base.end, 0, 0, b.base.texts, b.base.policies, b.base.exemptions, uint32(len(exemptions)),
+		b.base.accounts, accounts.shift(), uint32(len(s.accounts)), sole, b.base.keys, keys.shift(), uint32(len(s.keys))} {
 		image = append32(image, v)
 	}
-	for len(image) < headerSize {
-		image = append(image, 0)
+	image = pad(image, headerSize)
+	for _, section := range sections {
+		image = append(image, section.bytes...)
 	}
-	image = append(image, b.lists.bytes...)
-	image = append(image, b.texts.bytes...)
-	image = append(image, b.policies.bytes...)
 	for _, e := range exemptions {
-		image = append32(image, hashFold(e.service))
-		image = append32(image, base.texts+b.text(e.service))
-		for _, any := range []string{e.action, e.protocol} {
+		image = append32(image, hashFold(e[0]))
+		for _, s := range e {
 			at := uint32(0)
-			if any != "" {
-				at = base.texts + b.text(any)
+			if s != "" {
+				at = b.base.texts + b.text(s)
 			}
 			image = append32(image, at)
 		}
 	}
-	places := make([]uint32, len(s.accounts)) // of each account's record in the index, by its index in the set
+	owners := make([]uint32, len(s.accounts)) // each account's record in the index, by its index in the set
+	image = accounts.appendTo(image, b.base.accounts, owners)
 	for at, i := range accounts.order {
-		places[i] = accounts.record(at)
+		owners[i] = accounts.places[at]
 	}
-	image = accounts.appendTo(image, base.accounts, policies, func(int) (owner uint32) { return 0 })
-	image = keys.appendTo(image, base.keys, policies[len(s.accounts):], func(i int) (owner uint32) { return places[s.keys[i].account] })
+	image = keys.appendTo(image, b.base.keys, owners)
 	put64(image[atChecksum:], checksum(image))
 	return image, ""
 }
 
-// bases are the offsets of the sections.
-type bases struct{ lists, texts, policies, exemptions, accounts, keys, end uint32 }
-
 func (b *builder) text(s string) uint32 {
 	record := make([]byte, textBytes, textBytes+len(s)+8)
 	put32(record, uint32(len(s)))
-	return b.texts.intern(append(record, s...))
+	return b.texts.intern(appendText(record, s))
 }
 
 // parts places the lists and texts of a policy. What an inactive policy lists is
@@ -186,9 +176,10 @@ func (b *builder) parts(p *policy) {
 	if p.state != stateActive {
 		return
 	}
-	for _, s := range p.statements {
+	for i := range p.statements {
+		s := &p.statements[i]
 		if !s.list.placed {
-			s.list.placed, s.list.at = true, b.lists.intern(appendList(nil, s.list.entries))
+			s.list.placed, s.list.at = true, b.lists.intern(listRecord(s.list.entries))
 		}
 		if s.vpc != "" && s.vpc != abi.AllowAllVPC {
 			b.text(s.vpc)
@@ -197,54 +188,58 @@ func (b *builder) parts(p *policy) {
 }
 
 // policy places a policy whose parts are placed.
-func (b *builder) policy(p *policy, base bases) {
+func (b *builder) policy(p *policy) {
 	record := make([]byte, policyStatement, policyStatement+abi.MaxStatements*vpcSize)
 	for i := range abi.MaxStatements {
 		record[policyTags+i] = tagNone
 	}
 	record[policyState] = p.state
 	if p.state == stateActive {
-		for i, s := range p.statements {
-			list := base.lists + s.list.at | uint32(i)
+		for i := range p.statements {
+			s := &p.statements[i]
+			list := b.base.lists + s.list.at | uint32(i)
 			if s.vpc == "" {
 				put32(record[policyPublic:], list)
 				continue
 			}
 			tag, text := byte(tagAny), uint32(0)
 			if s.vpc != abi.AllowAllVPC {
-				tag, text = byte(tagOf(textOf(s.vpc))), base.texts+b.text(s.vpc)
+				tag, text = byte(tagOf(textOf(s.vpc))), b.base.texts+b.text(s.vpc)
 			}
 			record[policyTags+int(record[policyVPCs])] = tag
 			record[policyVPCs]++
 			record = append32(append32(record, text), list)
 		}
 	}
-	p.at = base.policies + b.policies.intern(record)
+	p.at = b.base.policies + b.policies.intern(record)
 }
 
 // foldExemptions returns the exemptions in lower case, sorted, each once.
 func foldExemptions(all []exemption) []exemption {
 	folded := make([]exemption, len(all))
-	for i, e := range all {
-		folded[i] = exemption{foldString(e.service), foldString(e.action), foldString(e.protocol)}
-	}
-	var sorted []exemption
-	for _, i := range indices(len(folded), func(i, j int) int { return compareExemptions(folded[i], folded[j]) }) {
-		if n := len(sorted); n == 0 || sorted[n-1] != folded[i] {
-			sorted = append(sorted, folded[i])
+	for i := range all {
+		for k, s := range all[i] {
+			folded[i][k] = foldString(s)
 		}
 	}
-	return sorted
-}
-
-func compareExemptions(a, b exemption) int {
-	if c := strings.Compare(a.service, b.service); c != 0 {
-		return c
+	order := indices(len(folded), func(i, j int) bool {
+		a, b := &folded[i], &folded[j]
+		for k := range a {
+			if a[k] != b[k] {
+				return a[k] < b[k]
+			}
+		}
+		return false
+	})
+	sorted := make([]exemption, len(all))
+	n := 0
+	for _, i := range order {
+		if n == 0 || sorted[n-1] != folded[i] {
+			sorted[n] = folded[i]
+			n++
+		}
 	}
-	if c := strings.Compare(a.action, b.action); c != 0 {
-		return c
-	}
-	return strings.Compare(a.protocol, b.protocol)
+	return sorted[:n]
 }
 
 func foldString(s string) string {
@@ -257,198 +252,205 @@ func foldString(s string) string {
 
 // indexBuilder lays out an index of ids.
 type indexBuilder struct {
-	id      func(i int) string
+	holders []holder
 	log2    int
-	order   []int    // indices of the ids in the order of their records
-	places  []uint32 // where each record lies behind the table, and where the last ends
+	order   []int    // indices of the holders in the order of their records
+	places  []uint32 // where in the index each record lies, and where the last ends
 	buckets []uint32 // number of records in front of each bucket, and of all
 }
 
-// newIndex sorts n ids into at least as many buckets, and within a bucket by
-// the id itself.
-func newIndex(n int, id func(i int) string) *indexBuilder {
-	x := &indexBuilder{id: id, log2: bits.Len(uint(max(n, 2) - 1))}
+// newIndex sorts the holders into at least as many buckets, and within a bucket
+// by the id itself.
+func newIndex(holders []holder) *indexBuilder {
+	n := len(holders)
+	x := &indexBuilder{
+		holders: holders,
+		log2:    bits.Len(uint(max(n, 2) - 1)),
+		order:   make([]int, n),
+		places:  make([]uint32, n+1),
+	}
+	count := 1 << x.log2
+	x.buckets = make([]uint32, count+1)
 	bucketOf := make([]uint32, n)
-	x.buckets = make([]uint32, 1<<x.log2+1)
 	for i := range bucketOf {
-		bucketOf[i] = uint32(hashOf(textOf(id(i))) >> (64 - x.log2))
+		bucketOf[i] = uint32(hashOf(textOf(holders[i].id)) >> (64 - x.log2))
 		x.buckets[bucketOf[i]+1]++
 	}
-	for b := range 1 << x.log2 {
+	for b := range count {
 		x.buckets[b+1] += x.buckets[b]
 	}
-	next := slices.Clone(x.buckets)
-	x.order = make([]int, n)
+	next := make([]uint32, count)
+	copy(next, x.buckets)
 	for i, b := range bucketOf {
 		x.order[next[b]] = i
 		next[b]++
 	}
-	for b := range 1 << x.log2 {
-		sortIndices(x.order[x.buckets[b]:x.buckets[b+1]], func(i, j int) int { return strings.Compare(id(i), id(j)) })
+	for b := range count {
+		sortIndices(x.order[x.buckets[b]:x.buckets[b+1]], func(i, j int) bool { return holders[i].id < holders[j].id })
 	}
-	x.places = make([]uint32, n+1)
+	x.places[0] = align8(4 * uint32(count+1))
 	for at, i := range x.order {
-		x.places[at+1] = x.places[at] + idText + align8(uint32(len(id(i))))
+		x.places[at+1] = x.places[at] + idText + align8(uint32(len(holders[i].id)))
 	}
 	return x
 }
 
 // sortIndices is the one way in which this package sorts: each further element
-// type would put another copy of the algorithm into the guest. The stable sort
-// is the smaller one.
-func sortIndices(order []int, compare func(i, j int) int) {
-	if len(order) > 1 {
-		slices.SortStableFunc(order, compare)
+// type would put another copy of the algorithm into the guest. It is a stable
+// merge sort, a tenth the size of the one in package slices.
+func sortIndices(order []int, less func(i, j int) bool) {
+	if len(order) < 2 {
+		return
+	}
+	half := len(order) / 2
+	left, right := make([]int, half), order[half:]
+	copy(left, order)
+	sortIndices(left, less)
+	sortIndices(right, less)
+	for i := 0; len(left) > 0; i++ {
+		if len(right) > 0 && less(right[0], left[0]) {
+			order[i], right = right[0], right[1:]
+		} else {
+			order[i], left = left[0], left[1:]
+		}
 	}
 }
 
 // indices returns 0 to n-1, sorted.
-func indices(n int, compare func(i, j int) int) []int {
+func indices(n int, less func(i, j int) bool) []int {
 	order := make([]int, n)
 	for i := range order {
 		order[i] = i
 	}
-	sortIndices(order, compare)
+	sortIndices(order, less)
 	return order
 }
 
-func (x *indexBuilder) shift() uint32        { return uint32(64 - x.log2) }
-func (x *indexBuilder) table() uint32        { return align8(4 * uint32(len(x.buckets))) }
-func (x *indexBuilder) record(at int) uint32 { return x.table() + x.places[at] }
-func (x *indexBuilder) size() uint64         { return uint64(x.table()) + uint64(x.places[len(x.places)-1]) }
+func (x *indexBuilder) shift() uint32 { return uint32(64 - x.log2) }
+func (x *indexBuilder) size() uint32  { return x.places[len(x.order)] }
 
-// appendTo appends the index. The policies are in the order of the records;
-// owner tells the field of that name, by the index of the id.
-func (x *indexBuilder) appendTo(image []byte, base uint32, policies []*policy, owner func(i int) uint32) []byte {
-	end := len(image) + int(x.table())
+// appendTo appends the index. Owners are the fields of that name, by account.
+func (x *indexBuilder) appendTo(image []byte, base uint32, owners []uint32) []byte {
 	for _, records := range x.buckets {
-		image = append32(image, base+x.table()+x.places[records])
+		image = append32(image, base+x.places[records])
 	}
-	for len(image) < end {
-		image = append(image, 0)
-	}
-	for at, i := range x.order {
-		id := x.id(i)
-		image = append32(image, policies[at].at)
-		image = append32(image, owner(i)/8<<7|uint32(len(id)-1))
-		image = append(image, id...)
-		for len(image)%8 != 0 {
-			image = append(image, 0)
-		}
+	image = pad(image, 8)
+	for _, i := range x.order {
+		h := &x.holders[i]
+		image = append32(image, h.policy.at)
+		image = append32(image, owners[h.account]/8<<7|uint32(len(h.id)-1))
+		image = pad(appendText(image, h.id), 8)
 	}
 	return image
 }
 
-// appendList appends the record of an address list.
-func appendList(record []byte, entries []netip.Prefix) []byte {
-	var v4, v6 []netip.Prefix
-	for _, p := range entries {
-		if p.Addr().Is4() {
-			v4 = append(v4, p)
-		} else {
-			v6 = append(v6, p)
-		}
-	}
-	first4, labels4 := segments(v4, netip.IPv4Unspecified())
-	first6, labels6 := segments(v6, netip.IPv6Unspecified())
+// listRecord returns the record of an address list.
+func listRecord(entries []block) (record []byte) {
+	order := sortBlocks(entries)
+	ipv4, ipv6 := segments(entries, order, true), segments(entries, order, false)
 
 	var leaves []byte
-	var pivots []netip.Addr
-	for len(first4) > 0 {
-		n := min(len(first4), nodeEntries)
-		leaves = appendNode(leaves, first4[:n], labels4[:n])
-		pivots = append(pivots, first4[0])
-		first4, labels4 = first4[n:], labels4[n:]
+	var pivots []segment
+	for len(ipv4) > 0 {
+		n := min(len(ipv4), nodeEntries)
+		leaves = appendNode(leaves, ipv4[:n])
+		pivots = append(pivots, segment{first: ipv4[0].first})
+		ipv4 = ipv4[n:]
 	}
-	start := len(record)
 	if len(pivots) != 1 {
-		record = appendNode(record, pivots, nil)
+		record = appendNode(nil, pivots)
 	}
 	record = append(record, leaves...)
-	record[start+nodeLeaves], record[start+nodeIPv6s] = byte(len(pivots)), byte(len(first6))
-	for _, ip := range first6 {
-		b := ip.As16()
-		hi, lo := be64(b[:8]), be64(b[8:])
-		for _, v := range []uint64{hi, hi >> 32, lo, lo >> 32} {
+	record[nodeLeaves], record[nodeIPv6s] = byte(len(pivots)), byte(len(ipv6))
+	for _, s := range ipv6 {
+		for _, v := range []uint64{s.first.hi, s.first.hi >> 32, s.first.lo, s.first.lo >> 32} {
 			record = append32(record, uint32(v))
 		}
 	}
-	record = append(record, labels6...)
-	for (len(record)-start)%nodeSize != 0 {
-		record = append(record, 0)
+	for _, s := range ipv6 {
+		record = append(record, s.label)
 	}
-	return record
+	return pad(record, nodeSize)
 }
 
 // appendNode appends a node of an address list.
-func appendNode(record []byte, first []netip.Addr, labels []byte) []byte {
-	record = append(record, 0, 0, 0, 0)
+func appendNode(record []byte, all []segment) []byte {
+	var first [nodeEntries]uint32
+	var labels [nodeEntries]byte
 	for i := range nodeEntries {
-		address := uint32(0xffffffff)
-		if i < len(first) {
-			b := first[i].As4()
-			address = uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+		first[i] = ^uint32(0)
+		if i < len(all) {
+			first[i], labels[i] = uint32(all[i].first.hi>>32), all[i].label
+		} else if i > 0 {
+			labels[i] = labels[i-1]
 		}
+	}
+	record = append32(record, 0)
+	for _, address := range first {
 		record = append32(record, address)
 	}
-	for i := range nodeEntries {
-		label := byte(0)
-		if n := len(labels); n > 0 {
-			label = labels[min(i, n-1)]
-		}
-		record = append(record, label)
-	}
-	return record
+	return append(record, labels[:]...)
 }
 
-// segments parts the addresses from lowest on. A stack holds the entries that
-// the sweep is inside of: blocks nest, so the innermost is on top.
-func segments(entries []netip.Prefix, lowest netip.Addr) (first []netip.Addr, labels []byte) {
-	if len(entries) == 0 {
-		return nil, nil
-	}
-	begin := func(at netip.Addr, label byte) {
-		if n := len(first); n > 0 && first[n-1] == at { // the part before it is empty
-			first, labels = first[:n-1], labels[:n-1]
-		}
-		if n := len(labels); n == 0 || labels[n-1] != label {
-			first, labels = append(first, at), append(labels, label)
-		}
-	}
-	begin(lowest, 0)
-	var open []netip.Prefix
-	// leave closes the innermost entry: behind its last address the one around it goes on.
-	leave := func() {
-		inner := open[len(open)-1]
-		open = open[:len(open)-1]
-		if next := last(inner).Next(); next.IsValid() {
-			label := byte(0)
-			if len(open) > 0 {
-				label = byte(open[len(open)-1].Bits() + 1)
-			}
-			begin(next, label)
-		}
-	}
-	for _, i := range indices(len(entries), func(i, j int) int { return comparePrefixes(entries[i], entries[j]) }) {
-		p := entries[i]
-		for len(open) > 0 && !open[len(open)-1].Contains(p.Addr()) {
-			leave()
-		}
-		open = append(open, p)
-		begin(p.Addr(), byte(p.Bits()+1))
-	}
-	for len(open) > 0 {
-		leave()
-	}
-	return first, labels
+// sortBlocks returns the indices of the blocks in their order.
+func sortBlocks(all []block) []int {
+	return indices(len(all), func(i, j int) bool { return all[i].before(all[j]) })
 }
 
-// last returns the highest address of a block.
-func last(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < 8*len(b); i++ {
-		b[i/8] |= 0x80 >> (i % 8)
+// segment is a run of addresses up to the next one.
+type segment struct {
+	first address
+	label byte
+}
+
+// segments parts the addresses of a family from the lowest on.
+func segments(entries []block, order []int, ipv4 bool) []segment {
+	var s sweep
+	for _, i := range order {
+		entry := entries[i]
+		if entry.ipv4 != ipv4 {
+			continue
+		}
+		if s.parts == nil {
+			s.begin(address{}, 0)
+		}
+		for len(s.open) > 0 && !s.open[len(s.open)-1].holds(entry) {
+			s.leave()
+		}
+		s.open = append(s.open, entry)
+		s.begin(entry.first, entry.bits+1)
 	}
-	ip, _ := netip.AddrFromSlice(b)
-	return ip
+	for len(s.open) > 0 {
+		s.leave()
+	}
+	return s.parts
+}
+
+// sweep is the state of segments. Open are the entries that it is inside of:
+// blocks nest, so the last of them is the innermost.
+type sweep struct {
+	open  []block
+	parts []segment
+}
+
+//go:noinline
+func (s *sweep) begin(at address, label byte) {
+	if n := len(s.parts); n > 0 && s.parts[n-1].first == at { // the part before it is empty
+		s.parts = s.parts[:n-1]
+	}
+	if n := len(s.parts); n == 0 || s.parts[n-1].label != label {
+		s.parts = append(s.parts, segment{at, label})
+	}
+}
+
+// leave closes the innermost entry: behind its last address the one around it goes on.
+func (s *sweep) leave() {
+	n := len(s.open) - 1
+	next, label := s.open[n].last().next(), byte(0)
+	if s.open = s.open[:n]; n > 0 {
+		label = s.open[n-1].bits + 1
+	}
+	if next != (address{}) {
+		s.begin(next, label)
+	}
 }

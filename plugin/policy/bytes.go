@@ -24,11 +24,26 @@ func put64(b []byte, v uint64) {
 	put32(b[4:], uint32(v>>32))
 }
 
-// append32 is out of line to keep the guest small.
+// These are out of line to keep the guest small: each append in place takes up
+// half a kilobyte.
+
 //
 //go:noinline
 func append32(b []byte, v uint32) []byte {
 	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+}
+
+//go:noinline
+func appendText(b []byte, s string) []byte { return append(b, s...) }
+
+// pad appends zeros up to a multiple of size.
+//
+//go:noinline
+func pad(b []byte, size int) []byte {
+	for len(b)%size != 0 {
+		b = append(b, 0)
+	}
+	return b
 }
 
 // hashOf is the hash of the image format. It takes the bytes eight at a time:

@@ -116,10 +116,10 @@ func TestWhatMeansTheSameCompilesToTheSameBytes(t *testing.T) {
 // builtin are the services that are exempt if a set names none.
 func builtin() string {
 	var all []string
-	for _, e := range builtinExemptions() {
-		text := `{"Service":"` + e.service + `"`
-		if e.action != "" {
-			text += `,"Action":"` + e.action + `","Protocol":"` + e.protocol + `"`
+	for _, e := range builtinExemptions {
+		text := `{"Service":"` + e[0] + `"`
+		if e[1] != "" {
+			text += `,"Action":"` + e[1] + `","Protocol":"` + e[2] + `"`
 		}
 		all = append(all, text+"}")
 	}
@@ -181,7 +181,7 @@ func TestASetThatIsTooLargeIsRefused(t *testing.T) {
 		text[i] = 'a' + byte(random.IntN(26))
 	}
 	ids := string(text)
-	s := &set{accounts: make([]account, n)}
+	s := &set{accounts: make([]holder, n)}
 	for i := range s.accounts {
 		s.accounts[i].id = ids[i : i+abi.MaxAccessKeyID]
 	}

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"net/netip"
-	"slices"
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
@@ -53,49 +51,45 @@ type documentReader struct {
 // document reads either kind of document. A bare access key policy, as the
 // cloud's API returns it, stands for the policy of the only account.
 func (d *documentReader) document() {
-	if isBarePolicy(d.reader.document) {
-		d.set.accounts = []account{{id: "\x00", policy: d.policy()}}
-		d.set.exemptions = builtinExemptions()
+	d.set.exemptions = builtinExemptions
+	if isBarePolicy(*d.reader) {
+		d.set.accounts = make([]holder, 1)
+		d.set.accounts[0] = holder{id: "\x00", policy: d.policy()}
 		return
 	}
 	const accounts, exempt = 1, 2
-	fields := setFields[:3]
-	d.set.exemptions = builtinExemptions()
-	seen, ok := d.object(fields, func(i int) {
-		switch i {
+	for w := d.object(setFields[:3], 1<<accounts); w.next(); {
+		switch w.i {
 		case accounts:
-			d.array(func(int) { d.account() })
+			for w := d.array(); w.next(); {
+				d.account()
+			}
 		case exempt:
 			d.set.exemptions = nil
-			d.array(func(int) { d.exemption() })
+			for w := d.array(); w.next(); {
+				d.exemption()
+			}
 		default:
 			d.version()
 		}
-	})
-	if ok {
-		d.require(fields, seen, 1<<accounts)
 	}
 }
 
 // isBarePolicy looks for the first name that only one kind of document has.
-func isBarePolicy(document []byte) bool {
-	r := newReader(document)
-	if r.dec.PeekKind() != '{' {
+func isBarePolicy(r reader) bool {
+	if r.peek() != '{' {
 		return false
 	}
-	r.token()
-	for r.dec.PeekKind() == '"' {
-		name := r.value()
-		if r.failed {
-			return false
-		}
-		switch indexOf(setFields, unquote(name)) {
+	r.at++
+	for r.peek() == '"' {
+		name := unquote(r.value())
+		switch indexOf(setFields, name) {
 		case 1, 2:
 			return false
 		case 3, 4:
 			return true
 		}
-		if r.skip(); r.failed {
+		if r.value(); r.failed {
 			return false
 		}
 	}
@@ -104,44 +98,40 @@ func isBarePolicy(document []byte) bool {
 
 func (d *documentReader) account() {
 	const id, keyPolicy, keys = 0, 1, 2
-	var a account
 	at := len(d.set.accounts)
-	seen, ok := d.object(accountFields, func(i int) {
-		switch i {
+	var account holder
+	for w := d.object(accountFields, 1<<id); w.next(); {
+		switch w.i {
 		case id:
-			a.id = d.id(abi.CodeInvalidAccountID, abi.CodeDuplicateAccount, "account", d.accounts)
+			account.id = d.id(abi.CodeInvalidAccountID, abi.CodeDuplicateAccount, "account", d.accounts)
 		case keyPolicy:
-			a.policy = d.policy()
+			account.policy = d.policy()
 		case keys:
-			d.array(func(int) { d.key(at) })
+			for w := d.array(); w.next(); {
+				d.key(at)
+			}
 		}
-	})
-	if ok {
-		d.require(accountFields, seen, 1<<id)
 	}
 	if d.errors.none() { // else the set is of no use
-		d.set.accounts = append(d.set.accounts, a)
+		d.set.accounts = append(d.set.accounts, account)
 	}
 }
 
 func (d *documentReader) key(owner int) {
 	const id, principal, keyPolicy = 0, 1, 2
-	key := accessKey{account: owner}
-	seen, ok := d.object(keyFields, func(i int) {
-		switch i {
+	key := holder{account: owner}
+	for w := d.object(keyFields, 1<<id); w.next(); {
+		switch w.i {
 		case id:
 			key.id = d.id(abi.CodeInvalidAccessKeyID, abi.CodeDuplicateAccessKey, "AccessKey", d.keys)
 			if key.id != "" && isTemporary(textOf(key.id)) {
-				d.warn(abi.CodeTemporaryAccessKey, "policies never apply to temporary credentials, so this key's policy has no effect")
+				d.warnings.add(abi.CodeTemporaryAccessKey, d.here(), "policies never apply to temporary credentials, so this key's policy has no effect")
 			}
 		case principal:
 			d.text()
 		case keyPolicy:
 			key.policy = d.policy()
 		}
-	})
-	if ok {
-		d.require(keyFields, seen, 1<<id)
 	}
 	if d.errors.none() {
 		d.set.keys = append(d.set.keys, key)
@@ -155,11 +145,11 @@ func (d *documentReader) id(invalid, duplicate abi.FindingCode, what string, tak
 		return ""
 	}
 	if !abi.ValidID(id) {
-		d.error(invalid, quote(id)+" is no "+what+" id: 1 to 128 letters, digits and . _ = -")
+		d.cite(invalid, "", id, " is no "+what+" id: 1 to 128 letters, digits and . _ = -")
 		return ""
 	}
 	if _, found := taken[id]; found {
-		d.error(duplicate, "the "+what+" id "+quote(id)+" is listed before; list it once")
+		d.cite(duplicate, "the "+what+" id ", id, " is listed before; list it once")
 		return ""
 	}
 	taken[id] = struct{}{}
@@ -168,19 +158,16 @@ func (d *documentReader) id(invalid, duplicate abi.FindingCode, what string, tak
 
 func (d *documentReader) exemption() {
 	const service = 0
-	var fields [3]string
-	seen, ok := d.object(exemptFields, func(i int) {
+	var e exemption
+	for w := d.object(exemptFields, 1<<service); w.next(); {
 		text, ok := d.text()
 		if ok && (text == "" || len(text) > abi.MaxField) {
-			d.error(abi.CodeInvalidExemption, exemptFields[i]+" must have 1 to 255 bytes")
+			d.error(abi.CodeInvalidExemption, exemptFields[w.i]+" must have 1 to 255 bytes")
 		}
-		fields[i] = text
-	})
-	if ok {
-		d.require(exemptFields, seen, 1<<service)
+		e[w.i] = text
 	}
 	if d.errors.none() {
-		d.set.exemptions = append(d.set.exemptions, exemption{fields[0], fields[1], fields[2]})
+		d.set.exemptions = append(d.set.exemptions, e)
 	}
 }
 
@@ -200,14 +187,15 @@ func (r *reader) version() {
 func (d *documentReader) policy() *policy {
 	const version, status, statements = 0, 1, 2
 	var p policy
-	if !d.failed && d.dec.PeekKind() == '"' { // the cloud's API hands the document over as a string
-		if d.skip(); !d.failed {
+	if !d.failed && d.peek() == '"' { // the cloud's API hands the document over as a string
+		if d.value(); !d.failed {
 			d.error(abi.CodeWrongType, "must be an object, not a string; if this is the answer of the cloud's API, put the document that the string holds in its place")
 		}
 		return &p
 	}
-	seen, ok := d.object(policyFields, func(i int) {
-		switch i {
+	w := d.object(policyFields, 1<<status|1<<statements)
+	for w.next() {
+		switch w.i {
 		case version:
 			d.version()
 		case status:
@@ -215,10 +203,9 @@ func (d *documentReader) policy() *policy {
 		case statements:
 			d.statements(&p)
 		}
-	})
-	if ok {
-		d.require(policyFields, seen, 1<<status|1<<statements)
-		d.doubts(&p, seen&(1<<statements) != 0)
+	}
+	if w.done() {
+		d.doubts(&p, w.saw(statements))
 	}
 	return &p
 }
@@ -226,7 +213,7 @@ func (d *documentReader) policy() *policy {
 func (d *documentReader) status() uint8 {
 	status, ok := d.text()
 	if ok && status != abi.StatusActive && status != abi.StatusInactive {
-		d.error(abi.CodeInvalidStatus, quote(status)+" is no status; it must be exactly Active or Inactive")
+		d.cite(abi.CodeInvalidStatus, "", status, " is no status; it must be exactly Active or Inactive")
 	}
 	if status == abi.StatusActive {
 		return stateActive
@@ -236,7 +223,8 @@ func (d *documentReader) status() uint8 {
 
 func (d *documentReader) statements(p *policy) {
 	public := 0 // statements about the public network so far
-	n, ok := d.array(func(int) {
+	w := d.array()
+	for w.next() {
 		s := d.statement()
 		if s.vpc == "" {
 			if public++; public > 1 {
@@ -246,9 +234,9 @@ func (d *documentReader) statements(p *policy) {
 		if len(p.statements) < abi.MaxStatements {
 			p.statements = append(p.statements, s)
 		}
-	})
-	if ok && n > abi.MaxStatements {
-		d.error(abi.CodeTooManyStatements, "holds "+decimal(n)+" statements; at most "+decimal(abi.MaxStatements)+" are allowed")
+	}
+	if w.done() && w.i > abi.MaxStatements {
+		d.error(abi.CodeTooManyStatements, "holds "+decimal(w.i)+" statements; at most "+decimal(abi.MaxStatements)+" are allowed")
 	}
 }
 
@@ -261,44 +249,48 @@ func (d *documentReader) statement() (s statement) {
 		typeName string
 		ok       bool // typeName is known
 		hasValue bool
-		valueAt  string // pointer to Value
 	)
-	seen, isObject := d.object(statementFields, func(i int) {
-		switch i {
+	w := d.object(statementFields, 1<<kind|1<<ipList)
+	for w.next() {
+		switch w.i {
 		case kind:
 			if typeName, ok = d.text(); ok && typeName != abi.TypeClassic && typeName != abi.TypeVPC {
-				d.error(abi.CodeInvalidType, quote(typeName)+" is no type; it must be exactly ClassicWhiteList or VPCWhiteList")
+				d.cite(abi.CodeInvalidType, "", typeName, " is no type; it must be exactly ClassicWhiteList or VPCWhiteList")
 				ok = false
 			}
 		case value:
 			s.vpc, hasValue = d.text()
-			valueAt = d.here()
 		case ipList:
 			s.list = d.ipList()
 		}
-	})
-	if !isObject {
-		return unusable
 	}
-	d.require(statementFields, seen, 1<<kind|1<<ipList)
 	switch {
-	case !ok:
+	case !w.done() || !ok:
 		return unusable
 	case typeName == abi.TypeClassic:
-		if seen&(1<<value) != 0 {
-			d.errors.add(abi.CodeValueForbidden, valueAt, "a ClassicWhiteList is about the public network and takes no Value; remove it")
+		if w.saw(value) {
+			d.errors.add(abi.CodeValueForbidden, d.here()+"/Value", "a ClassicWhiteList is about the public network and takes no Value; remove it")
 		}
 		s.vpc = ""
 		if s.list != nil && s.list.private > 0 {
-			d.warnOfPrivate(s.list)
+			if d.warnings.full() {
+				d.warnings.more += s.list.private
+				break
+			}
+			base := d.here() + "/IPList"
+			for i, p := range s.list.entries {
+				if anyHolds(privateBlocks, p) {
+					s.list.warn(&d.warnings, abi.CodePrivateAddress, base, i, "", " is private; no call over the public network comes from there")
+				}
+			}
 		}
-	case seen&(1<<value) == 0:
+	case !w.saw(value):
 		d.error(abi.CodeValueRequired, "a VPCWhiteList needs a Value: a VPC id, or AllowAllVPC for any VPC")
 		return unusable
 	case !hasValue: // not a string, which is reported
 		return unusable
 	case s.vpc != abi.AllowAllVPC && !validVPC(s.vpc):
-		d.errors.add(abi.CodeInvalidValue, valueAt, quote(s.vpc)+" is neither a VPC id (vpc- and 1 to 64 lower-case letters or digits) nor exactly AllowAllVPC")
+		d.errors.add(abi.CodeInvalidValue, d.here()+"/Value", quote(s.vpc)+" is neither a VPC id (vpc- and 1 to 64 lower-case letters or digits) nor exactly AllowAllVPC")
 		return unusable
 	}
 	if s.list == nil {
@@ -327,52 +319,61 @@ func (d *documentReader) ipList() *entryList {
 	return l
 }
 
-// warnOfPrivate warns of the private entries of a public statement.
-func (d *documentReader) warnOfPrivate(l *entryList) {
-	if d.warnings.full() {
-		d.warnings.more += l.private
+// warn adds a warning that names the entry with that index, in an IPList whose
+// pointer is base.
+//
+//go:noinline
+func (l *entryList) warn(f *findings, code abi.FindingCode, base string, i int, before, after string) {
+	if f.full() {
+		f.more++
 		return
 	}
-	base := d.here() + "/IPList"
-	for i, p := range l.entries {
-		if isPrivate(p) {
-			d.warnings.add(abi.CodePrivateAddress, base+place(l.places[i]), p.String()+" is private; no call over the public network comes from there")
-		}
-	}
+	f.add(code, base+l.origins[i].place(), before+l.entries[i].String()+after)
 }
-
-// place is the pointer from an IPList to its string of that index, or, for
-// wholeList, to itself: it may be one string.
-func place(i int32) string {
-	if i == wholeList {
-		return ""
-	}
-	return "/" + decimal(int(i))
-}
-
-const wholeList = -1
 
 // listReader reads one IPList, which is known to be JSON.
 type listReader struct {
 	*reader
-	entries []netip.Prefix
-	masked  []bool
-	places  []int32
-	total   int // of entries, readable or not
+	entries []block
+	origins []origin // of the entries
+	total   int      // of entries, readable or not
+}
+
+// origin is what an entry's block does not tell.
+type origin struct {
+	at     int32 // index of the string that holds it, or wholeList
+	masked bool
+}
+
+const wholeList = -1
+
+// place is the pointer from the IPList to the string, or to itself: it may be
+// one string.
+func (o origin) place() string {
+	if o.at == wholeList {
+		return ""
+	}
+	return "/" + decimal(int(o.at))
 }
 
 func readList(raw []byte) *entryList {
-	r := listReader{reader: newReader(raw)}
+	r := listReader{reader: &reader{document: raw}}
 	if raw[0] == '"' {
 		r.split(wholeList)
-	} else if n, ok := r.array(func(i int) { r.split(int32(i)) }); ok && n == 0 {
-		r.error(abi.CodeEmptyIPList, "is empty; list at least one address or CIDR block, or remove the statement")
+	} else {
+		w := r.array()
+		for w.next() {
+			r.split(int32(w.i - 1))
+		}
+		if w.done() && w.i == 0 {
+			r.error(abi.CodeEmptyIPList, "is empty; list at least one address or CIDR block, or remove the statement")
+		}
 	}
 	if r.total > abi.MaxEntries {
 		r.errors.add(abi.CodeTooManyEntries, "", "holds "+decimal(r.total)+" entries; at most "+decimal(abi.MaxEntries)+" are allowed in one statement")
 		return &entryList{errors: r.errors}
 	}
-	l := &entryList{entries: r.entries, places: r.places, errors: r.errors}
+	l := &entryList{entries: r.entries, origins: r.origins, errors: r.errors}
 	r.doubts(l)
 	return l
 }
@@ -392,19 +393,16 @@ func (r *listReader) split(at int32) {
 		if word := text[from:to]; word != "" {
 			r.total++
 			p, masked, problem := parseEntry(word)
-			switch {
-			case problem != "" && r.errors.full():
-				r.errors.more++
-			case problem != "":
-				r.errors.add(abi.CodeInvalidEntry, place(at), quote(word)+" "+problem)
-			case len(r.entries) < abi.MaxEntries: // more are refused anyway
-				r.entries, r.masked, r.places = append(r.entries, p), append(r.masked, masked), append(r.places, at)
+			if problem != "" {
+				r.cite(abi.CodeInvalidEntry, "", word, " "+problem)
+			} else if len(r.entries) < abi.MaxEntries { // more are refused anyway
+				r.entries, r.origins = append(r.entries, p), append(r.origins, origin{at, masked})
 			}
 		}
 		from = to + 1
 	}
 	if r.total == before {
-		r.errors.add(abi.CodeEmptyIPList, place(at), "holds no address or CIDR block")
+		r.error(abi.CodeEmptyIPList, "holds no address or CIDR block")
 	}
 }
 
@@ -412,33 +410,34 @@ func (r *listReader) split(at int32) {
 func (r *listReader) doubts(l *entryList) {
 	cover := covers(r.entries)
 	for i, p := range r.entries {
-		at := place(r.places[i])
-		if r.masked[i] {
-			l.warnings.add(abi.CodeHostBits, at, "host bits are set; read as "+p.String())
+		if r.origins[i].masked {
+			l.warn(&l.warnings, abi.CodeHostBits, "", i, "host bits are set; read as ", "")
 		}
-		if c := cover[i]; c >= 0 && r.entries[c] == p {
-			l.warnings.add(abi.CodeDuplicateEntry, at, p.String()+" is listed before")
-		} else if c >= 0 {
-			l.warnings.add(abi.CodeCoveredEntry, at, p.String()+" is covered by "+r.entries[c].String())
+		if c := cover[i]; c >= 0 {
+			code, message := abi.CodeCoveredEntry, " is covered by "+r.entries[c].String()
+			if r.entries[c] == p {
+				code, message = abi.CodeDuplicateEntry, " is listed before"
+			}
+			l.warn(&l.warnings, code, "", i, "", message)
 		}
-		if isPrivate(p) {
+		if anyHolds(privateBlocks, p) {
 			l.private++
 		}
 	}
 }
 
 // covers returns for each entry the index of another that holds all of it, or -1.
-func covers(entries []netip.Prefix) []int {
+func covers(entries []block) []int {
 	// Wider blocks stand before the narrower ones that they hold, and blocks
 	// either nest or are disjoint: only the last that nothing covered counts.
-	order := indices(len(entries), func(i, j int) int { return comparePrefixes(entries[i], entries[j]) })
+	order := sortBlocks(entries)
 	cover := make([]int, len(entries))
 	for i := range cover {
 		cover[i] = -1
 	}
 	widest := -1
 	for _, i := range order {
-		if widest >= 0 && holds(entries[widest], entries[i]) {
+		if widest >= 0 && entries[widest].holds(entries[i]) {
 			cover[i] = widest
 		} else {
 			widest = i
@@ -447,23 +446,12 @@ func covers(entries []netip.Prefix) []int {
 	return cover
 }
 
-func comparePrefixes(a, b netip.Prefix) int {
-	if c := a.Addr().Compare(b.Addr()); c != 0 {
-		return c
-	}
-	return a.Bits() - b.Bits()
-}
-
-func holds(outer, inner netip.Prefix) bool {
-	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
-}
-
 // doubts warns of what the policy as a whole does.
 func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	if p.state == stateActive && hasStatements && len(p.statements) == 0 {
 		d.warnings.add(abi.CodeNoStatements, d.here()+"/Statements", "the policy is Active without statements: it refuses every call")
 	}
-	var all []netip.Prefix
+	var all []block
 	for _, s := range p.statements {
 		if s.vpc == abi.AllowAllVPC {
 			all = append(all, s.list.entries...)
@@ -479,9 +467,9 @@ func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	}
 }
 
-func coversAll(outer, inner []netip.Prefix) bool {
+func coversAll(outer, inner []block) bool {
 	for _, p := range inner {
-		if !slices.ContainsFunc(outer, func(o netip.Prefix) bool { return holds(o, p) }) {
+		if !anyHolds(outer, p) {
 			return false
 		}
 	}

@@ -320,6 +320,8 @@ func (e *Evaluator) Image() []byte { return e.image }
 
 // Revision is the SHA-256 of the image in lower-case hexadecimal digits. The
 // first call computes it.
+//
+//go:noinline
 func (e *Evaluator) Revision() string {
 	e.revisionOnce.Do(func() {
 		const digits = "0123456789abcdef"

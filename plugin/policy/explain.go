@@ -4,13 +4,13 @@ import (
 	"github.com/keymoat/keymoat/abi"
 )
 
-// Explain judges one request and tells each step of Evaluate. It asks the
-// same questions through the same functions, and the decision is Evaluate's
-// own. The error is an *abi.Error.
+// Explain judges one request and tells each step of Evaluate, whose decision
+// it takes for granted: where the evaluation ended follows from the reason. The
+// error is an *abi.Error.
 func (e *Evaluator) Explain(r abi.Request) (abi.Trace, error) {
 	decision, status := e.Evaluate(&r).Decision(r.SourceIP)
 	if status != abi.StatusOK {
-		return abi.Trace{}, &abi.Error{Status: status}
+		return abi.Trace{}, newError(status, "")
 	}
 	r.SourceIP = r.SourceIP.Unmap()
 	t := abi.Trace{Request: r, Decision: decision, Revision: e.Revision()}
@@ -20,49 +20,40 @@ func (e *Evaluator) Explain(r abi.Request) (abi.Trace, error) {
 	return t, nil
 }
 
-// trace adds the steps to t. Each part returns false where the evaluation ends.
+// trace adds the steps to t, up to the one that decided.
 func (e *Evaluator) trace(t *abi.Trace, q query) {
-	r := &t.Request
-	if isTemporary(q.key()) {
+	r, reason, level := &t.Request, t.Decision.Reason, t.Decision.Level
+	if reason == abi.ReasonTemporaryCredential {
 		addStep(t, abi.StepCredential, "The id has the form of a temporary credential; the policies do not apply to those.")
 		return
 	}
 	addStep(t, abi.StepCredential, "The id has the form of a permanent AccessKey.")
 
-	if r.Service == "" {
-		addStep(t, abi.StepService, "The request names no service, so none is exempt.")
-	} else if e.isExempt(q) {
-		addStep(t, abi.StepService, "The policies have no effect on "+describeService(r)+".")
+	addStep(t, abi.StepService, serviceAnswer(r, reason))
+	if reason == abi.ReasonExemptService {
 		return
-	} else {
-		addStep(t, abi.StepService, describeService(r)+" is not exempt.")
 	}
 
 	key := e.find(e.keys, q.key())
-	account, refusal := e.owner(key, q)
-	owner := addStep(t, abi.StepOwner, e.ownerAnswer(r, key, account, refusal))
-	if refusal != abi.ReasonNone {
+	account := e.accountOf(q)
+	if key != 0 {
+		account = e.accounts.start + load32(e.image, key+idOwner)>>7<<3
+	}
+	owner := addStep(t, abi.StepOwner, e.ownerAnswer(r, key, account, reason))
+	if reason == abi.ReasonAccountMismatch || reason == abi.ReasonUnknownAccount {
 		return
 	}
 	owner.Account = e.id(account)
 
-	policy, level := e.policy(key, account)
 	addStep(t, abi.StepPolicy, e.policyAnswer(key, account, level)).Level = level.String()
-	if level == abi.LevelNone {
+	holder := account
+	switch level {
+	case abi.LevelNone:
 		return
+	case abi.LevelAccessKey:
+		holder = key
 	}
-
-	statements := e.statements(policy, q)
-	applying := 0
-	for _, s := range statements {
-		if s.Verdict == abi.VerdictApplies {
-			applying++
-		}
-	}
-	addStep(t, abi.StepNetwork, networkAnswer(t, applying)).Statements = statements
-	if applying > 0 {
-		e.traceSource(t, q, policy, statements)
-	}
+	e.traceStatements(t, q, load32(e.image, holder+idPolicy))
 }
 
 // addStep is out of line to keep the guest small.
@@ -73,44 +64,30 @@ func addStep(t *abi.Trace, name abi.StepName, answer string) *abi.Step {
 	return &t.Steps[len(t.Steps)-1]
 }
 
-// owner is step 3, and policy step 4, as evaluate has them.
-func (e *Evaluator) owner(key uint64, q query) (account uint64, refusal abi.Reason) {
-	if key == 0 {
-		if account = e.accountOf(q); account == 0 {
-			return 0, abi.ReasonUnknownAccount
-		}
-		return account, abi.ReasonNone
+func serviceAnswer(r *abi.Request, reason abi.Reason) string {
+	service := r.Service
+	if r.Action != "" {
+		service += " " + r.Action
 	}
-	account = e.accounts.start + load32(e.image, key+idOwner)>>7<<3
-	if q.hasAccount() && !hasID(e.image, account, q.account()) {
-		return account, abi.ReasonAccountMismatch
+	if r.Protocol != "" {
+		service += " over " + r.Protocol
 	}
-	return account, abi.ReasonNone
-}
-
-func (e *Evaluator) policy(key, account uint64) (policy uint64, level abi.Level) {
-	for _, l := range []abi.Level{abi.LevelAccessKey, abi.LevelAccount} {
-		record := key
-		if l == abi.LevelAccount {
-			record = account
-		}
-		if record == 0 {
-			continue
-		}
-		if policy = load32(e.image, record+idPolicy); load8(e.image, policy+policyState) == stateActive {
-			return policy, l
-		}
-	}
-	return 0, abi.LevelNone
-}
-
-func (e *Evaluator) ownerAnswer(r *abi.Request, key, account uint64, refusal abi.Reason) string {
 	switch {
-	case refusal == abi.ReasonAccountMismatch:
+	case r.Service == "":
+		return "The request names no service, so none is exempt."
+	case reason == abi.ReasonExemptService:
+		return "The policies have no effect on " + service + "."
+	}
+	return service + " is not exempt."
+}
+
+func (e *Evaluator) ownerAnswer(r *abi.Request, key, account uint64, reason abi.Reason) string {
+	switch {
+	case reason == abi.ReasonAccountMismatch:
 		return "The key is listed under account " + e.id(account) + ", the request names " + quote(r.AccountID) + "."
-	case refusal == abi.ReasonUnknownAccount && r.AccountID != "":
+	case reason == abi.ReasonUnknownAccount && r.AccountID != "":
 		return "The key is not listed, and account " + quote(r.AccountID) + " is not known."
-	case refusal == abi.ReasonUnknownAccount:
+	case reason == abi.ReasonUnknownAccount:
 		return "The key is not listed, the request names no account, and the policy set has " + decimal(e.Accounts()) + " of them."
 	case key != 0:
 		return "The key is listed under account " + e.id(account) + "."
@@ -151,48 +128,23 @@ func networkAnswer(t *abi.Trace, applying int) string {
 	case abi.ReasonVPCNotListed:
 		return from + ", which no VPC statement is about."
 	}
-	return from + "; " + plural(applying, "statement applies", "statements apply") + "."
+	if applying == 1 {
+		return from + "; 1 statement applies."
+	}
+	return from + "; " + decimal(applying) + " statements apply."
 }
 
-func (e *Evaluator) traceSource(t *abi.Trace, q query, policy uint64, statements []abi.StatementTrace) {
-	ip := t.Request.SourceIP
-	answer := "No entry holds " + ip.String() + "."
+func sourceAnswer(t *abi.Trace) string {
+	ip := t.Request.SourceIP.String()
 	if t.Decision.Reason == abi.ReasonMatched {
-		answer = t.Decision.Entry.String() + " in statement " + decimal(t.Decision.Statement) + " holds " + ip.String() + "."
+		return t.Decision.Entry.String() + " in statement " + decimal(t.Decision.Statement) + " holds " + ip + "."
 	}
-	step := addStep(t, abi.StepSource, answer)
-	for _, s := range statements {
-		if s.Verdict != abi.VerdictApplies {
-			continue
-		}
-		s.Verdict = abi.VerdictNotListed
-		if label := search(e.image, e.listOf(policy, s.Statement), q); label != 0 {
-			entry, _ := ip.Prefix(int(label - 1))
-			s.Verdict, s.Entry = abi.VerdictMatched, entry.String()
-		}
-		step.Statements = append(step.Statements, s)
-	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return decimal(n) + " " + many
-}
-
-func describeService(r *abi.Request) string {
-	text := r.Service
-	if r.Action != "" {
-		text += " " + r.Action
-	}
-	if r.Protocol != "" {
-		text += " over " + r.Protocol
-	}
-	return text
+	return "No entry holds " + ip + "."
 }
 
 // id returns the id that a record holds, empty for the account that has none.
+//
+//go:noinline
 func (e *Evaluator) id(at uint64) string {
 	length := load32(e.image, at+idOwner)&127 + 1
 	if id := e.image[at+idText : at+idText+length]; id[0] != 0 {
@@ -201,58 +153,53 @@ func (e *Evaluator) id(at uint64) string {
 	return ""
 }
 
-// statements lists the statements of a policy in their order, each with what
-// step 5 says of it.
-func (e *Evaluator) statements(policy uint64, q query) []abi.StatementTrace {
-	var all []abi.StatementTrace
-	const none = abi.MaxStatements
-	public := none
-	if list := load32(e.image, policy+policyPublic); list != 0 {
-		public = int(list & 7)
-	}
-	addPublic := func() {
-		s := abi.StatementTrace{Statement: public, Type: abi.TypeClassic, Verdict: abi.VerdictOtherNetwork}
-		if !q.hasVPC() {
-			s.Verdict = abi.VerdictApplies
-		}
-		all = append(all, s)
-		public = none
-	}
+// traceStatements adds steps 5 and 6, each with the statements of the policy
+// that it is about, in their order.
+func (e *Evaluator) traceStatements(t *abi.Trace, q query, policy uint64) {
+	var network, source []abi.StatementTrace
+	public := load32(e.image, policy+policyPublic)
 	at := policy + policyStatement
-	for range e.image[policy+policyVPCs] {
-		s := abi.StatementTrace{Statement: int(load32(e.image, at+vpcList) & 7), Type: abi.TypeVPC, Value: abi.AllowAllVPC}
-		text := load32(e.image, at+vpcText)
-		if text != 0 {
-			s.Value = string(e.text(text))
+	end := at + vpcSize*load8(e.image, policy+policyVPCs)
+	for public != 0 || at < end {
+		var s abi.StatementTrace
+		var list uint64
+		var applies bool
+		if public != 0 && (at == end || public&7 < load32(e.image, at+vpcList)&7) {
+			list, public = public, 0
+			s.Type = abi.TypeClassic
+			applies = !q.hasVPC()
+		} else {
+			list = load32(e.image, at+vpcList)
+			text := load32(e.image, at+vpcText)
+			at += vpcSize
+			s.Type, s.Value = abi.TypeVPC, abi.AllowAllVPC
+			if text != 0 {
+				s.Value = string(e.text(text))
+			}
+			applies = q.hasVPC() && (text == 0 || s.Value == t.Request.VPCID)
 		}
+		s.Statement = int(list & 7)
 		switch {
-		case !q.hasVPC():
-			s.Verdict = abi.VerdictOtherNetwork
-		case text == 0 || isText(e.image, text, q.vpc()):
+		case applies:
 			s.Verdict = abi.VerdictApplies
-		default:
+		case s.Type == abi.TypeVPC && q.hasVPC():
 			s.Verdict = abi.VerdictOtherVPC
+		default:
+			s.Verdict = abi.VerdictOtherNetwork
 		}
-		if public < s.Statement {
-			addPublic()
+		network = append(network, s)
+		if !applies {
+			continue
 		}
-		all = append(all, s)
-		at += vpcSize
+		s.Verdict = abi.VerdictNotListed
+		if label := search(e.image, list&^7, q); label != 0 {
+			entry, _ := t.Request.SourceIP.Prefix(int(label - 1))
+			s.Verdict, s.Entry = abi.VerdictMatched, entry.String()
+		}
+		source = append(source, s)
 	}
-	if public != none {
-		addPublic()
+	addStep(t, abi.StepNetwork, networkAnswer(t, len(source))).Statements = network
+	if source != nil {
+		addStep(t, abi.StepSource, sourceAnswer(t)).Statements = source
 	}
-	return all
-}
-
-// listOf returns the address list of the statement with that index.
-func (e *Evaluator) listOf(policy uint64, statement int) uint64 {
-	if list := load32(e.image, policy+policyPublic); list != 0 && int(list&7) == statement {
-		return list &^ 7
-	}
-	at := policy + policyStatement
-	for load32(e.image, at+vpcList)&7 != uint64(statement) {
-		at += vpcSize
-	}
-	return load32(e.image, at+vpcList) &^ 7
 }

@@ -16,6 +16,9 @@ type findings struct {
 
 func (f *findings) full() bool { return len(f.kept) == abi.MaxFindings }
 
+// add is out of line to keep the guest small.
+//
+//go:noinline
 func (f *findings) add(code abi.FindingCode, pointer, message string) {
 	if f.full() {
 		f.more++
@@ -39,12 +42,14 @@ func (f *findings) addBelow(base string, below *findings) {
 func (f *findings) none() bool { return len(f.kept)+f.more == 0 }
 
 func (f *findings) list() []abi.Finding {
-	if f.more == 0 {
-		return append([]abi.Finding{}, f.kept...)
+	if f.kept == nil {
+		return []abi.Finding{} // which JSON has as [], not null
 	}
-	all := append([]abi.Finding{}, f.kept...)
-	all[len(all)-1] = abi.Finding{Code: abi.CodeMoreFindings, Message: "and " + decimal(f.more+1) + " more that are not listed"}
-	return all
+	if f.more > 0 {
+		f.kept[len(f.kept)-1] = abi.Finding{Code: abi.CodeMoreFindings, Message: "and " + decimal(f.more+1) + " more that are not listed"}
+	}
+	return f.kept
 }
 
+//go:noinline
 func decimal(n int) string { return strconv.Itoa(n) }

@@ -115,7 +115,7 @@ func (g *generator) entry() string {
 		text = fmt.Sprintf("%s/%d", ip, low+g.IntN(ip.BitLen()-low+1))
 	}
 	if p, masked, problem := parseEntry(text); problem == "" && !masked {
-		g.blocks = append(g.blocks, p)
+		g.blocks = append(g.blocks, netip.MustParsePrefix(p.String()))
 	}
 	return text
 }

@@ -137,7 +137,7 @@ type index struct {
 // abi.StatusInvalidImage.
 func Open(image []byte) (*Evaluator, error) {
 	if what := verify(image); what != "" {
-		return nil, &abi.Error{Status: abi.StatusInvalidImage, Message: "not a usable policy image: " + what}
+		return nil, newError(abi.StatusInvalidImage, "not a usable policy image: "+what)
 	}
 	return &Evaluator{
 		image:       image,
@@ -185,9 +185,15 @@ type verifier struct {
 //go:noinline
 func (v *verifier) u32(at uint32) uint32 { return uint32(load32(v.image, uint64(at))) }
 
-func (v *verifier) mark(at uint32)              { v.starts[at>>9] |= 1 << (at >> 3 & 63) }
-func (v *verifier) marked(at uint32) bool       { return v.starts[at>>9]>>(at>>3&63)&1 == 1 && at&7 == 0 }
-func (v *verifier) in(at, from, to uint32) bool { return at >= from && at < to && v.marked(at) }
+// These are the innermost steps of a walk over millions of records, and have as
+// few branches as can be: marked is a bit that must be greater than what keeps
+// at from being a multiple of 8, and in relies on from <= to.
+
+func (v *verifier) mark(at uint32)        { v.starts[at>>9] |= 1 << (at >> 3 & 63) }
+func (v *verifier) marked(at uint32) bool { return v.starts[at>>9]>>(at>>3&63)&1 > uint64(at&7) }
+
+//go:noinline
+func (v *verifier) in(at, from, to uint32) bool { return at-from < to-from && v.marked(at) }
 
 func (v *verifier) verify() string {
 	lists, texts, exemptions, accounts, keys := v.u32(atLists), v.u32(atTexts), v.u32(atExemptions), v.u32(atAccountIndex), v.u32(atKeyIndex)
@@ -309,21 +315,19 @@ func (v *verifier) policy(at, lists, texts, end uint32) (size uint32, ok bool) {
 	if end-at < policyStatement {
 		return 0, false
 	}
-	vpcs, public := v.image[at+policyVPCs], v.u32(at+policyPublic)
-	size = policyStatement + uint32(vpcs)*vpcSize
-	if v.image[at+policyState] > stateNone || vpcs > abi.MaxStatements || size > end-at || public != 0 && !v.in(public&^7, headerSize, lists) {
+	head, tags := load64(v.image, uint64(at)), load64(v.image, uint64(at+policyTags))
+	state, vpcs, public := uint8(head), uint32(uint8(head>>(8*policyVPCs))), uint32(head>>(8*policyPublic))
+	size = policyStatement + vpcs*vpcSize
+	if state > stateNone || vpcs > abi.MaxStatements || size > end-at || public != 0 && !v.in(public&^7, headerSize, lists) {
 		return 0, false
 	}
-	for i := uint32(0); i < abi.MaxStatements; i++ {
-		if i >= uint32(vpcs) { // any other tag would lead to a statement behind the last
-			if v.image[at+policyTags+i] != tagNone {
-				return 0, false
-			}
-			continue
-		}
-		s := at + policyStatement + i*vpcSize
-		text := v.u32(s + vpcText)
-		if text != 0 && !v.in(text, lists, texts) || !v.in(v.u32(s+vpcList)&^7, headerSize, lists) {
+	if tags>>(8*vpcs) != everyByte*tagNone>>(8*vpcs) { // any other tag would lead to a statement behind the last
+		return 0, false
+	}
+	for s := at + policyStatement; s < at+size; s += vpcSize {
+		statement := load64(v.image, uint64(s))
+		text, list := uint32(statement>>(8*vpcText)), uint32(statement>>(8*vpcList))
+		if text != 0 && !v.in(text, lists, texts) || !v.in(list&^7, headerSize, lists) {
 			return 0, false
 		}
 	}
@@ -340,11 +344,12 @@ func (v *verifier) index(at, end, shift, policies, policiesEnd uint32, check fun
 		return 0, false
 	}
 	record := align8(at + 4*uint32(buckets+1))
-	for b := uint32(0); b < uint32(buckets); b++ {
-		if v.u32(at+4*b) != record {
-			return 0, false
-		}
-		bucketEnd := v.u32(at + 4*b + 4)
+	image := v.image
+	if v.u32(at) != record {
+		return 0, false
+	}
+	for bucket, last := uint64(at)+4, uint64(at)+4*buckets; bucket <= last; bucket += 4 {
+		bucketEnd := uint32(load32(image, bucket))
 		if bucketEnd < record || bucketEnd > end {
 			return 0, false
 		}
@@ -352,7 +357,8 @@ func (v *verifier) index(at, end, shift, policies, policiesEnd uint32, check fun
 			if bucketEnd-record < idText+8 {
 				return 0, false
 			}
-			policy, owner := v.u32(record+idPolicy), v.u32(record+idOwner)
+			head := load64(image, uint64(record))
+			policy, owner := uint32(head>>(8*idPolicy)), uint32(head>>(8*idOwner))
 			if !v.in(policy, policies, policiesEnd) {
 				return 0, false
 			}

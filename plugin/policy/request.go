@@ -17,13 +17,12 @@ func ParseRequest(document []byte) (abi.Request, error) {
 	var req abi.Request
 	r := newReader(document)
 	source := ""
-	r.object(requestFields, func(i int) {
-		field := [...]*string{&req.AccessKeyID, &source, &req.VPCID, &req.AccountID, &req.Service, &req.Action, &req.Protocol}[i]
-		*field, _ = r.text()
-	})
-	r.end()
-	if !r.errors.none() {
-		return abi.Request{}, requestError(r.errors.kept[0])
+	fields := [...]*string{&req.AccessKeyID, &source, &req.VPCID, &req.AccountID, &req.Service, &req.Action, &req.Protocol}
+	for w := r.object(requestFields, 0); w.next(); {
+		*fields[w.i], _ = r.text()
+	}
+	if err := r.endRequest(); err != nil {
+		return abi.Request{}, err
 	}
 	if !abi.ValidID(req.AccessKeyID) {
 		return abi.Request{}, unreadable(abi.StatusInvalidAccessKeyID, "AccessKeyId", req.AccessKeyID, "1 to 128 letters, digits and . _ = -")
@@ -42,25 +41,26 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 	)
 	r := newReader(document)
 	source := ""
-	seen, _ := r.object(httpFields, func(i int) {
-		switch httpFields[i] {
-		case "Headers":
-			r.array(func(int) { req.Headers = append(req.Headers, r.header()) })
-		case "DenyMissingAccessKey":
+	const target, headers, denyMissing = 0, 7, 8
+	fields := [...]*string{&req.Target, &source, &plain.VPCID, &plain.AccountID, &plain.Service, &plain.Action, &plain.Protocol}
+	for w := r.object(httpFields, 1<<target); w.next(); {
+		switch w.i {
+		case headers:
+			for w := r.array(); w.next(); {
+				req.Headers = append(req.Headers, r.header())
+			}
+		case denyMissing:
 			v := r.value()
 			if !r.failed && v[0] != 't' && v[0] != 'f' {
 				r.wrongType("a boolean", v)
 			}
 			req.DenyMissingAccessKey = !r.failed && v[0] == 't'
 		default:
-			field := [...]*string{&req.Target, &source, &plain.VPCID, &plain.AccountID, &plain.Service, &plain.Action, &plain.Protocol}[i]
-			*field, _ = r.text()
+			*fields[w.i], _ = r.text()
 		}
-	})
-	r.require(httpFields, seen, 1)
-	r.end()
-	if !r.errors.none() {
-		return abi.HTTPRequest{}, requestError(r.errors.kept[0])
+	}
+	if err := r.endRequest(); err != nil {
+		return abi.HTTPRequest{}, err
 	}
 	if err := parseSource(&plain, source); err != nil {
 		return abi.HTTPRequest{}, err
@@ -71,12 +71,9 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 }
 
 func (r *reader) header() (h abi.HTTPHeader) {
-	seen, ok := r.object(headerFields, func(i int) {
-		field := [...]*string{&h.Name, &h.Value}[i]
-		*field, _ = r.text()
-	})
-	if ok {
-		r.require(headerFields, seen, 3)
+	fields := [...]*string{&h.Name, &h.Value}
+	for w := r.object(headerFields, 3); w.next(); {
+		*fields[w.i], _ = r.text()
 	}
 	return h
 }
@@ -87,18 +84,23 @@ func parseSource(req *abi.Request, source string) error {
 	}
 	for i, field := range []string{req.VPCID, req.AccountID, req.Service, req.Action, req.Protocol} {
 		if len(field) > abi.MaxField {
-			return &abi.Error{Status: abi.StatusInvalidRequest, Message: "/" + requestFields[i+2] + ": longer than " + decimal(abi.MaxField) + " bytes"}
+			return newError(abi.StatusInvalidRequest, "/"+requestFields[i+2]+": longer than "+decimal(abi.MaxField)+" bytes")
 		}
 	}
 	return nil
 }
 
-func requestError(f abi.Finding) error {
-	where := ""
+// endRequest returns the first thing that is wrong with a request.
+func (r *reader) endRequest() error {
+	r.end()
+	if r.errors.none() {
+		return nil
+	}
+	f, where := &r.errors.kept[0], ""
 	if f.Pointer != "" {
 		where = f.Pointer + ": "
 	}
-	return &abi.Error{Status: abi.StatusInvalidRequest, Message: "the request is malformed: " + where + f.Message + " (" + string(f.Code) + ")"}
+	return newError(abi.StatusInvalidRequest, "the request is malformed: "+where+f.Message+" ("+string(f.Code)+")")
 }
 
 func unreadable(status abi.Status, field, got, want string) error {
@@ -109,5 +111,12 @@ func unreadable(status abi.Status, field, got, want string) error {
 			what = quote(got) + " is not readable"
 		}
 	}
-	return &abi.Error{Status: status, Message: "/" + field + ": " + what + "; it must be " + want}
+	return newError(status, "/"+field+": "+what+"; it must be "+want)
+}
+
+// newError is out of line to keep the guest small.
+//
+//go:noinline
+func newError(status abi.Status, message string) error {
+	return &abi.Error{Status: status, Message: message}
 }
