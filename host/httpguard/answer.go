@@ -29,7 +29,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, j *judgement) {
 	h.Set("Content-Type", g.format.ContentType())
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff") // parts of the body are the caller's
-	w.WriteHeader(g.status)
+	w.WriteHeader(d.Status(g.status))
 	_, _ = w.Write(body) // to a caller who is gone there is nothing to say
 }
 

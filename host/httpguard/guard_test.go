@@ -120,16 +120,18 @@ func TestACandidateIsCountedAndLoggedAndDecidesNothing(t *testing.T) {
 // evaluator answers what it is told.
 type evaluator struct {
 	host.Evaluator
-	authorize func() (abi.Decision, error)
+	answer func() (abi.Decision, error)
 }
 
+func (e evaluator) Evaluate(context.Context, abi.Request) (abi.Decision, error) { return e.answer() }
+
 func (e evaluator) Authorize(context.Context, abi.HTTPRequest) (abi.Decision, error) {
-	return e.authorize()
+	return e.answer()
 }
 
 var faults = map[string]struct {
-	authorize func() (abi.Decision, error)
-	problem   denial.Problem
+	answer  func() (abi.Decision, error)
+	problem denial.Problem
 }{
 	"an error":                         {func() (abi.Decision, error) { return allows, errors.New("out of order") }, denial.Internal},
 	"an error with a status":           {func() (abi.Decision, error) { return allows, abi.StatusTooLarge }, denial.Internal},
@@ -137,7 +139,7 @@ var faults = map[string]struct {
 	"a closed evaluator":               {func() (abi.Decision, error) { return allows, host.ErrClosed }, denial.Internal},
 	"a panic":                          {func() (abi.Decision, error) { panic("out of order") }, denial.Internal},
 	"a panic with an error":            {func() (abi.Decision, error) { panic(errors.New("out of order")) }, denial.Internal},
-	"a nil pointer":                    {func() (abi.Decision, error) { var e *evaluator; return e.authorize() }, denial.Internal},
+	"a nil pointer":                    {func() (abi.Decision, error) { var e *evaluator; return e.answer() }, denial.Internal},
 	"no decision at all":               {func() (abi.Decision, error) { return abi.Decision{}, nil }, denial.Internal},
 	"an allowance without a reason":    {func() (abi.Decision, error) { return abi.Decision{Effect: abi.EffectAllow}, nil }, denial.Internal},
 	"an effect that is none":           {func() (abi.Decision, error) { return abi.Decision{Effect: 7, Reason: abi.ReasonMatched}, nil }, denial.Internal},
@@ -151,18 +153,39 @@ var allows = abi.Decision{Effect: abi.EffectAllow, Reason: abi.ReasonMatched, Le
 func TestWhateverGoesWrongRefuses(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, evaluator{authorize: fault.authorize})
-			a := s.get(t, "", "/", signedBy(open))
-			require.Equal(t, 403, a.StatusCode)
-			require.Contains(t, a.body, `"Code":"`+fault.problem.String()+`"`)
-			require.NotContains(t, a.body, "out of order", "causes are for the log")
+			s := serve(t, evaluator{answer: fault.answer}, httpguard.WithDenial(denial.JSON, 451))
+			for _, call := range [][]string{{signedBy(open)}, nil} { // Evaluate, Authorize
+				a := s.get(t, "", "/", call...)
+				require.Equal(t, 403, a.StatusCode)
+				require.Contains(t, a.body, `"Code":"`+fault.problem.String()+`"`)
+				require.NotContains(t, a.body, "out of order", "causes are for the log")
+			}
 			n, _ := s.served()
 			require.Zero(t, n)
-			require.Equal(t, map[string]int64{"keymoat.errors{keymoat.error=" + fault.problem.String() + "}": 1}, s.counts.all())
+			require.Equal(t, map[string]int64{"keymoat.errors{keymoat.error=" + fault.problem.String() + "}": 2}, s.counts.all())
 			records := s.log.all(t)
-			require.Len(t, records, 1)
-			require.Equal(t, fault.problem.String(), records[0]["error"])
-			require.NotEmpty(t, records[0]["cause"])
+			require.Len(t, records, 2)
+			for _, record := range records {
+				require.Equal(t, fault.problem.String(), record["error"])
+				require.NotEmpty(t, record["cause"])
+			}
+		})
+	}
+}
+
+func TestAFaultRefusesInReportOnlyModeToo(t *testing.T) {
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, evaluator{answer: fault.answer}, httpguard.ReportOnly())
+			status := 200
+			if fault.problem.IsFault() {
+				status = 403
+			}
+			require.Equal(t, status, s.get(t, "", "/", signedBy(open)).StatusCode)
+			n, _ := s.served()
+			require.Equal(t, status == 200, n == 1)
+			require.Equal(t, status == 200, s.counts.all()["keymoat.report_only.passed{}"] == 1)
+			require.Equal(t, status == 200, s.log.all(t)[0]["msg"] == "keymoat: request would be refused")
 		})
 	}
 }
@@ -170,7 +193,7 @@ func TestWhateverGoesWrongRefuses(t *testing.T) {
 func TestAFaultyCandidateHarmsNoRequest(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, native(t, policySet), httpguard.WithCandidate(evaluator{authorize: fault.authorize}))
+			s := serve(t, native(t, policySet), httpguard.WithCandidate(evaluator{answer: fault.answer}))
 			require.Equal(t, 200, s.get(t, "", "/", signedBy(open)).StatusCode)
 			require.Equal(t, int64(1), s.counts.all()["keymoat.candidate.disagreements{keymoat.candidate.effect=Deny}"])
 		})
@@ -209,12 +232,18 @@ func TestAQueryThatWasRewrittenOnTheWayCountsToo(t *testing.T) {
 	require.Equal(t, 403, w.Code)
 }
 
+// One key id goes to the evaluator and nothing else of the request.
+func TestARequestWithOneKeyIsAskedAboutByItsId(t *testing.T) {
+	var got abi.Request
+	s := serve(t, spy{evaluate: func(r abi.Request) { got = r }},
+		httpguard.WithService("Oss"), httpguard.WithAccount("1000000000000001"), httpguard.DenyMissingAccessKey())
+	s.get(t, "", "/?AccessKeyId="+open, signedBy(open), "Cookie: secret")
+	require.Equal(t, abi.Request{AccessKeyID: open, SourceIP: netip.MustParseAddr("127.0.0.1"), Service: "Oss", AccountID: "1000000000000001"}, got)
+}
+
 func TestOnlyHeadersThatCanNameAKeyReachTheEvaluator(t *testing.T) {
 	var got abi.HTTPRequest
-	s := serve(t, spy{see: func(r abi.HTTPRequest) {
-		got = r
-		got.Headers = append([]abi.HTTPHeader(nil), r.Headers...)
-	}}, httpguard.WithService("Oss"), httpguard.WithAccount("1000000000000001"), httpguard.DenyMissingAccessKey())
+	s := serve(t, spy{authorize: func(r abi.HTTPRequest) { got = r }}, httpguard.WithService("Oss"), httpguard.WithAccount("1000000000000001"), httpguard.DenyMissingAccessKey())
 	s.get(t, "", "/o?x=%41#f", "authorization: a", "Cookie: secret", "X-OTS-AccessKeyId: b", "AUTHORIZATION: c", "X-Forwarded-For: 203.0.113.1", "x-acs-accesskey-id: d")
 	require.ElementsMatch(t, []abi.HTTPHeader{{Name: "Authorization", Value: "a"}, {Name: "Authorization", Value: "c"},
 		{Name: "X-Ots-Accesskeyid", Value: "b"}, {Name: "X-Acs-Accesskey-Id", Value: "d"}}, got.Headers)
@@ -225,11 +254,17 @@ func TestOnlyHeadersThatCanNameAKeyReachTheEvaluator(t *testing.T) {
 
 type spy struct {
 	host.Evaluator
-	see func(abi.HTTPRequest)
+	evaluate  func(abi.Request)
+	authorize func(abi.HTTPRequest)
+}
+
+func (s spy) Evaluate(_ context.Context, r abi.Request) (abi.Decision, error) {
+	s.evaluate(r)
+	return allows, nil
 }
 
 func (s spy) Authorize(_ context.Context, r abi.HTTPRequest) (abi.Decision, error) {
-	s.see(r)
+	s.authorize(r)
 	return allows, nil
 }
 

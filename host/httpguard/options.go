@@ -17,8 +17,8 @@ import (
 // Option sets one thing about a Guard.
 type Option func(*Guard) error
 
-// ReportOnly lets every request through and only counts and logs those that
-// would be refused.
+// ReportOnly counts and logs the requests that would be refused and lets them
+// through. A fault, such as an evaluator that fails, refuses all the same.
 func ReportOnly() Option {
 	return func(g *Guard) error { g.reportOnly = true; return nil }
 }

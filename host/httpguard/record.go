@@ -14,12 +14,12 @@ func (g *Guard) log(r *http.Request, j *judgement) {
 	level, message := slog.LevelDebug, "keymoat: request allowed"
 	switch {
 	case j.allowed():
-	case g.reportOnly:
+	case j.passes:
 		level, message = slog.LevelWarn, "keymoat: request would be refused"
 	default:
 		level, message = slog.LevelWarn, "keymoat: request refused"
 	}
-	if j.problem == denial.NotLoaded || j.problem == denial.Internal {
+	if j.problem.IsFault() {
 		level = slog.LevelError
 	}
 	if !g.logger.Enabled(r.Context(), level) {
@@ -68,8 +68,8 @@ func (g *Guard) attrs(r *http.Request, j *judgement) []slog.Attr {
 	if j.vpcID != "" {
 		attrs = append(attrs, slog.String("vpc_id", j.vpcID))
 	}
-	if claim, outcome := credential.Find(target(r), appendCredentialHeaders(nil, r.Header)); outcome == credential.One {
-		attrs = append(attrs, slog.String("access_key_id", abi.ShortID(claim.AccessKeyID)), slog.String("scheme", claim.Scheme.String()))
+	if j.claims == credential.One {
+		attrs = append(attrs, slog.String("access_key_id", abi.ShortID(j.claim.AccessKeyID)), slog.String("scheme", j.claim.Scheme.String()))
 	}
 	if of := revision(g.evaluator); of != "" {
 		attrs = append(attrs, slog.String("revision", string(of)))

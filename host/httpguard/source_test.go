@@ -17,7 +17,7 @@ import (
 // seenBy returns the address that a guard judges a request by. It is not valid
 // if the guard refuses without asking.
 func seenBy(t testing.TB, peer string, headers http.Header, opts ...httpguard.Option) (seen netip.Addr) {
-	guard, err := httpguard.New(spy{see: func(r abi.HTTPRequest) { seen = r.SourceIP }}, append(opts, (&records{}).logger())...)
+	guard, err := httpguard.New(spy{authorize: func(r abi.HTTPRequest) { seen = r.SourceIP }}, append(opts, (&records{}).logger())...)
 	require.NoError(t, err)
 	r := httptest.NewRequest("GET", "/", nil)
 	r.RemoteAddr = peer

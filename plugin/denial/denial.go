@@ -24,6 +24,16 @@ func (d *Denial) Code() string {
 	return abi.DenialCode
 }
 
+// Status returns the HTTP status of the answer: of a denial the one that is
+// configured. A request that could not be judged has broken no rule, and gets
+// 403 whatever is configured.
+func (d *Denial) Status(configured int) int {
+	if d.Problem != NoProblem {
+		return 403
+	}
+	return configured
+}
+
 // AppendMessage appends a sentence or two for people, not escaped for any
 // format except that it holds no control characters.
 func (d *Denial) AppendMessage(b []byte) []byte { return d.appendMessage(b, escapeNothing) }
@@ -120,6 +130,11 @@ func (p Problem) String() string {
 	}
 	return problemNames[Internal]
 }
+
+// IsFault reports whether the problem lies with those who run the service and
+// not with the request. A fault refuses also where refusals are only reported:
+// what would become of the request is not known.
+func (p Problem) IsFault() bool { return p >= NotLoaded }
 
 // ProblemOf returns the problem that a status of the evaluator stands for.
 func ProblemOf(s abi.Status) Problem {

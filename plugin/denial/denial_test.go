@@ -137,6 +137,22 @@ func TestEveryStatusThatIsNoSuccessIsAProblem(t *testing.T) {
 	require.Equal(t, "Internal", denial.Problem(200).String())
 }
 
+func TestOnlyADenialHasTheStatusThatIsConfigured(t *testing.T) {
+	require.Equal(t, 400, (&denial.Denial{Reason: abi.ReasonSourceIPNotListed}).Status(400))
+	for _, problem := range denial.Problems() {
+		require.Equal(t, 403, (&denial.Denial{Problem: problem}).Status(400), problem)
+	}
+}
+
+func TestAFaultIsWhatNoRequestCausesByItself(t *testing.T) {
+	for problem, fault := range map[denial.Problem]bool{
+		denial.NoProblem: false, denial.InvalidAccessKeyID: false, denial.InvalidSourceIP: false, denial.InvalidVPCID: false,
+		denial.NotLoaded: true, denial.Internal: true, denial.Internal + 1: true,
+	} {
+		require.Equal(t, fault, problem.IsFault(), "%v", problem)
+	}
+}
+
 func TestAnUnknownFormatIsPlain(t *testing.T) {
 	d := denial.Denial{SourceIP: "203.0.113.9"}
 	unknown := denial.Format(200)

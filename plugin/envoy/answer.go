@@ -17,11 +17,12 @@ func (f *filter) settle(c *config, r *request, allowed bool) (goOn bool) {
 	if allowed {
 		return true
 	}
-	f.log.refused(f.host, c, r)
-	if c.reportOnly {
+	if c.reportOnly && !r.problem.IsFault() {
+		f.log.tell(f.host, wouldRefuse, r)
 		f.host.add(f.counters.passed, 1)
 		return true
 	}
+	f.log.tell(f.host, refused, r)
 	f.refuse(c, r)
 	return false
 }
@@ -31,13 +32,13 @@ func (f *filter) compare(c *config, r *request, allowed bool) {
 	would := r.problem == denial.NoProblem && f.counters.allows(r.ask(c, c.candidate))
 	switch {
 	case would == allowed:
-		return
 	case would:
 		f.host.add(f.counters.candidateAllows, 1)
+		f.log.tell(f.host, candidateWouldAllow, r)
 	default:
 		f.host.add(f.counters.candidateDenies, 1)
+		f.log.tell(f.host, candidateWouldRefuse, r)
 	}
-	f.log.differs(f.host, r, would)
 }
 
 // refuse answers a request that may not go on.
@@ -50,11 +51,8 @@ func (f *filter) refuse(c *config, r *request) {
 		RequestID: headerNamed(r.headers, "x-request-id"),
 		Host:      headerNamed(r.headers, ":authority"),
 	}
-	answer := response{status: c.status, contentType: c.format.ContentType(), details: "keymoat_" + d.Reason.String()}
-	if d.Problem != denial.NoProblem {
-		answer.status, answer.details = 403, "keymoat_"+d.Problem.String()
-	}
-	if strings.HasPrefix(headerNamed(r.headers, "content-type"), "application/grpc") {
+	answer := c.answer(&d)
+	if isGRPC(headerNamed(r.headers, "content-type")) {
 		answer.body = d.AppendMessage(nil) // Envoy makes it the message of the gRPC status
 	} else {
 		answer.body = c.format.Append(nil, &d)
@@ -62,23 +60,34 @@ func (f *filter) refuse(c *config, r *request) {
 	f.host.respond(&answer)
 }
 
-// fault ends a request that the filter failed on. It calls nothing that could
-// fail in the same way.
-func (f *filter) fault(cause any) (goOn bool) {
-	f.host.add(f.counters.problems[denial.Internal], 1)
-	f.log.fault(f.host, cause)
-	if f.config != nil && f.config.reportOnly {
-		return true
-	}
-	f.host.respond(&faultResponse)
-	return false
+// isGRPC reports whether Envoy takes a request of this content type for a gRPC
+// call, and so makes the answer one.
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+')
 }
 
-// faultResponse is made up beforehand, since what failed may be the making of
-// an answer.
-var faultResponse = response{
-	status:      403,
-	contentType: denial.Plain.ContentType(),
-	body:        denial.Plain.Append(nil, &denial.Denial{Problem: denial.Internal}),
-	details:     "keymoat_" + denial.Internal.String(),
+// answer is the answer to a denial, without its body.
+func (c *config) answer(d *denial.Denial) response {
+	details := d.Problem.String()
+	if d.Problem == denial.NoProblem {
+		details = d.Reason.String()
+	}
+	return response{status: d.Status(c.status), contentType: c.format.ContentType(), details: "keymoat_" + details}
+}
+
+// prepareFault makes up the answer to a fault beforehand, since what fails may
+// be the making of an answer.
+func (c *config) prepareFault() {
+	d := denial.Denial{Problem: denial.Internal}
+	c.fault = c.answer(&d)
+	c.fault.body = c.format.Append(nil, &d)
+}
+
+// fault refuses a request that the filter failed on, also in report_only mode.
+// It calls nothing that could fail in the same way.
+func (f *filter) fault(c *config, cause any) {
+	f.host.add(f.counters.problems[denial.Internal], 1)
+	f.log.fault(f.host, cause)
+	f.host.respond(&c.fault)
 }

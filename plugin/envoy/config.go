@@ -22,13 +22,18 @@ type config struct {
 	accountID   string
 	denyMissing bool // refuse a request that claims no key
 	format      denial.Format
-	status      int     // of a denial
-	headers     lengths // of the names of the headers that a decision may need
+	status      int      // of a denial
+	fault       response // to a request that the filter fails on
+	headers     lengths  // of the names of the headers that a decision may need
 }
 
 // unconfigured stands for the configuration of a plugin that has no valid one.
 // Envoy gives such a plugin no requests; should it ever, they are refused.
-var unconfigured = config{format: denial.Plain, status: denial.Plain.Status()}
+var unconfigured = func() (c config) {
+	c.status = c.format.Status()
+	c.prepareFault()
+	return c
+}()
 
 // parseConfig reads a plugin configuration, which abi/schema/plugin-config.json
 // describes. What is returned does not alias the document. The configuration
@@ -79,6 +84,7 @@ func (r configReader) config() *config {
 	if c.status == 0 {
 		c.status = c.format.Status()
 	}
+	c.prepareFault()
 	c.headers.add(":path")
 	for _, name := range credential.HeaderNames() {
 		c.headers.add(name)

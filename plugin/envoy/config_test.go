@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"io/fs"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/abi/schema"
@@ -40,6 +43,7 @@ func TestConfigurationsThatAreAccepted(t *testing.T) {
 		with(`"vpc_id":{"from":"static","value":"vpc-a"}`),
 		with(`"vpc_id":{"from":"header","name":"X-Vpc-Id","trusted_peers":["10.0.0.0/8","2001:db8::1"]}`),
 		with(`"service":"Oss"`),
+		with(`"service":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"["`),
 		with(`"account_id":"1000000000000001"`),
 		with(`"on_missing_access_key":"allow"`),
 		with(`"on_missing_access_key":"deny"`),
@@ -53,6 +57,28 @@ func TestConfigurationsThatAreAccepted(t *testing.T) {
 	}
 }
 
+// Istio hands pluginConfig to the filter as JSON.
+func TestTheConfigurationOfTheIstioManifestIsAccepted(t *testing.T) {
+	b, err := os.ReadFile("../../examples/envoy/wasmplugin.yaml")
+	require.NoError(t, err)
+	var manifest struct {
+		Kind string
+		Spec struct {
+			PluginConfig map[string]any `yaml:"pluginConfig"`
+		}
+	}
+	require.NoError(t, yaml.NewDecoder(bytes.NewReader(b)).Decode(&manifest)) // the first document of the file
+	require.Equal(t, "WasmPlugin", manifest.Kind)
+	document, err := json.Marshal(manifest.Spec.PluginConfig)
+	require.NoError(t, err)
+	c, errors, warnings := parseConfig(document)
+	require.Empty(t, errors)
+	require.Empty(t, warnings)
+	require.NoError(t, validate(t, string(document)))
+	require.Equal(t, vpcTLV, c.vpc.from)
+	require.True(t, c.denyMissing)
+}
+
 func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 	tests := []struct {
 		document, pointer string
@@ -64,6 +90,9 @@ func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 		{`{`, "", abi.CodeSyntax, true},
 		{with(`"mode":"enforce"`) + `{}`, "", abi.CodeSyntax, true},
 		{`{"policy_set":` + emptySet + `,"mode":"` + "\xff" + `"}`, "/mode", abi.CodeSyntax, true},
+		{strings.Repeat(`[`, 20_000), "", abi.CodeSyntax, true},
+		{`{"policy_set":` + strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65) + `}`, "", abi.CodeSyntax, true},
+		{`{"policy_set":` + strings.Repeat(`{"Accounts":`, 20_000), "", abi.CodeSyntax, true},
 		{`[]`, "", abi.CodeWrongType, false},
 		{`null`, "", abi.CodeWrongType, false},
 		{`{}`, "", abi.CodeMissingField, false},

@@ -74,6 +74,9 @@ func (f *filter) configure(context, size uint32) (ok bool) {
 		return false
 	}
 	c, errors, warnings := parseConfig(document)
+	if f.log.verbose {
+		f.log.report(f.host, errors, warnings)
+	}
 	if len(errors) > 0 {
 		logRejected(f.host, errors)
 		return false
@@ -116,15 +119,16 @@ func (f *filter) forgetPlugins(current uint32) {
 // processor's caches have forgotten this code, so its size counts as much as
 // its speed. Whatever is uncommon is done elsewhere.
 func (f *filter) requestHeaders(stream uint32) (goOn bool) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			goOn = f.fault(cause)
-		}
-	}()
 	c, r := f.config, &f.request
 	if stream != f.stream || c == nil {
 		c = &unconfigured
 	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			f.fault(c, cause)
+			goOn = false
+		}
+	}()
 	f.judge(c, r)
 	allowed := f.counters.count(f.host, r)
 	if allowed && c.candidate == nil && !f.log.verbose {

@@ -233,12 +233,16 @@ func TestARequestInErrorIsAnswered403WhateverTheStatusOfDenials(t *testing.T) {
 }
 
 func TestAGRPCCallGetsAShortMessage(t *testing.T) {
-	for _, contentType := range []string{"application/grpc", "application/grpc+proto", "application/grpc-web"} {
+	for contentType, short := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true,
+		"application/grpc-web": false, "application/grpcx": false, "text/plain": false,
+	} {
 		v := newVisit(t, configuration())
 		v.properties[sourcePath] = unlisted
 		v.header("content-type", contentType)
 		require.False(t, v.send())
-		require.Equal(t, "Specified access key denied due to access policy. The source address is 203.0.114.7.", string(v.answers[0].body))
+		require.Equal(t, short, string(v.answers[0].body) == "Specified access key denied due to access policy. The source address is 203.0.114.7.", contentType)
+		require.Equal(t, !short, json.Valid(v.answers[0].body), contentType)
 	}
 }
 
@@ -312,18 +316,28 @@ func TestAFaultInsideTheFilterRefuses(t *testing.T) {
 	v := newVisit(t, configuration())
 	v.filter.host = brokenHost{v.fakeHost}
 	require.False(t, v.send())
-	require.Equal(t, faultResponse, v.answers[0])
+	require.Equal(t, response{
+		status: 403, contentType: "application/json", details: "keymoat_Internal",
+		body: []byte(`{"Code":"Internal","Message":"The request could not be judged."}` + "\n"),
+	}, v.answers[0])
 	require.Contains(t, v.lines[1], `{"Event":"Fault","Cause":"no such thing"}`)
 	v.filter.host = v.fakeHost
 	require.True(t, v.send(), "the next request is judged as ever")
 	require.Equal(t, map[string]int{"keymoat.error.Internal": 1, "keymoat.decision.Allow.Matched.AccessKey": 1}, v.counted())
 }
 
-func TestAFaultInReportOnlyModeDoesNotRefuse(t *testing.T) {
-	v := newVisit(t, configuration(`"mode":"report_only"`))
+func TestAFaultRefusesInReportOnlyModeToo(t *testing.T) {
+	v := newVisit(t, configuration(`"mode":"report_only","denial":{"format":"oss_xml","status":451}`))
 	v.filter.host = brokenHost{v.fakeHost}
-	require.True(t, v.send())
+	require.False(t, v.send())
+	require.Equal(t, 403, v.answers[0].status)
+	require.Contains(t, string(v.answers[0].body), "<Code>Internal</Code>")
 	require.Equal(t, map[string]int{"keymoat.error.Internal": 1}, v.counted())
+	v.filter.host = v.fakeHost
+	v.raw = []byte("no headers")
+	require.False(t, v.send())
+	require.Contains(t, v.lines[len(v.lines)-1], `{"Event":"Refused","Error":"Internal"`)
+	require.Equal(t, map[string]int{"keymoat.error.Internal": 2}, v.counted())
 }
 
 // A word that no evaluator returns must not be taken for a decision.
@@ -451,6 +465,27 @@ func TestEveryDecisionIsLoggedWhenTheLogTakesDebugLines(t *testing.T) {
 	}
 }
 
+func TestEveryFindingIsLoggedWhenTheLogTakesDebugLines(t *testing.T) {
+	h := &fakeHost{debug: true, config: `{"mode":"off","policy_set":{"Accounts":[` + strings.Repeat(`{},`, 99) + `{}]}}`}
+	f := &filter{host: h}
+	f.createContext(1, 0)
+	require.False(t, f.configure(1, 0))
+	var line struct {
+		Event string
+		abi.Report
+	}
+	require.NoError(t, json.Unmarshal([]byte(h.lines[0]), &line))
+	require.Equal(t, "Report", line.Event)
+	require.False(t, line.Valid)
+	require.Len(t, line.Errors, 101)
+	require.Equal(t, "/policy_set/Accounts/99", line.Errors[100].Pointer)
+
+	v := newVisit(t, `{"policy_set":{"Accounts":[]}}`)
+	v.debug = true
+	require.True(t, v.filter.configure(1, 0))
+	require.Contains(t, v.lines, `{"Event":"Report","Valid":true,"Errors":[],"Warnings":[]}`)
+}
+
 func TestRefusalsAreLoggedAFewTimesASecond(t *testing.T) {
 	v := newVisit(t, configuration())
 	v.properties[sourcePath] = unlisted
@@ -469,6 +504,21 @@ func TestRefusalsAreLoggedAFewTimesASecond(t *testing.T) {
 	for _, line := range v.lines {
 		require.NotContains(t, line, key, "a log must not hold a whole key id")
 	}
+}
+
+func TestAFloodOfOneKindOfLineHidesNoOther(t *testing.T) {
+	v := newVisit(t, configuration(`"mode":"report_only"`))
+	v.properties[sourcePath] = unlisted
+	for range admittedPerSecond + 1 {
+		require.True(t, v.send())
+	}
+	enforcing := configuration()
+	v.config = enforcing
+	require.True(t, v.filter.configure(1, 0))
+	before := len(v.lines)
+	require.False(t, v.send())
+	require.Contains(t, v.lines[before], `{"Event":"Refused",`)
+	require.NotContains(t, v.lines[before], "Suppressed")
 }
 
 func Example_rejected() {

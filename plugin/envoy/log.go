@@ -7,6 +7,7 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/plugin/denial"
+	"github.com/keymoat/keymoat/plugin/policy"
 )
 
 // eventLog writes what became of requests to Envoy's log, one JSON object a
@@ -14,29 +15,40 @@ import (
 // disk with refusals, so of each kind only so many lines a second are written.
 type eventLog struct {
 	// verbose is set when Envoy's log takes lines of the level debug. Every
-	// decision is then logged, without a limit.
+	// decision is then logged, and every finding about a configuration, without
+	// a limit.
 	verbose bool
 
-	refusals, differences, faults throttle
+	throttles [fault + 1]throttle
 }
 
-func (l *eventLog) refused(h host, c *config, r *request) {
-	if suppressed, ok := l.refusals.admit(h.now()); ok {
-		event := "Refused"
-		if c.reportOnly {
-			event = "WouldRefuse"
-		}
-		h.log(levelWarn, line(event, r, suppressed))
-	}
+// event is a kind of line. Each has a throttle of its own, so that a flood of
+// one does not hide another.
+type event uint8
+
+const (
+	refused event = iota
+	wouldRefuse
+	candidateWouldAllow
+	candidateWouldRefuse
+	fault
+)
+
+var events = [...]struct {
+	name  string
+	level level
+}{
+	refused:              {"Refused", levelWarn},
+	wouldRefuse:          {"WouldRefuse", levelWarn},
+	candidateWouldAllow:  {"CandidateWouldAllow", levelInfo},
+	candidateWouldRefuse: {"CandidateWouldRefuse", levelInfo},
+	fault:                {"Fault", levelError},
 }
 
-func (l *eventLog) differs(h host, r *request, would bool) {
-	if suppressed, ok := l.differences.admit(h.now()); ok {
-		event := "CandidateWouldRefuse"
-		if would {
-			event = "CandidateWouldAllow"
-		}
-		h.log(levelInfo, line(event, r, suppressed))
+// tell tells what became of a request.
+func (l *eventLog) tell(h host, e event, r *request) {
+	if suppressed, ok := l.throttles[e].admit(h.now()); ok {
+		h.log(events[e].level, line(events[e].name, r, suppressed))
 	}
 }
 
@@ -44,11 +56,19 @@ func (l *eventLog) decided(h host, r *request) {
 	h.log(levelDebug, line("Decided", r, 0))
 }
 
+// report tells all findings about a configuration.
+func (l *eventLog) report(h host, errors, warnings []abi.Finding) {
+	b := appendField([]byte("{"), "Event", "Report")
+	report := policy.AppendReport(nil, &abi.Report{Valid: len(errors) == 0, Errors: errors, Warnings: warnings})
+	b = append(b, ',')
+	h.log(levelDebug, string(append(b, report[1:]...)))
+}
+
 func (l *eventLog) fault(h host, cause any) {
-	if suppressed, ok := l.faults.admit(h.now()); ok {
-		b := appendField([]byte("{"), "Event", "Fault")
+	if suppressed, ok := l.throttles[fault].admit(h.now()); ok {
+		b := appendField([]byte("{"), "Event", events[fault].name)
 		b = appendField(b, "Cause", causeText(cause))
-		h.log(levelError, string(appendSuppressed(b, suppressed)))
+		h.log(events[fault].level, string(appendSuppressed(b, suppressed)))
 	}
 }
 

@@ -24,11 +24,39 @@ type reader struct {
 }
 
 func newReader(document []byte) *reader {
-	return &reader{
+	r := &reader{
 		document: document,
 		// A name that stands twice is a finding like others, not a fault of syntax.
 		dec: jsontext.NewDecoder(bytes.NewBuffer(document), jsontext.AllowDuplicateNames(true)),
 	}
+	if depth(document) > deepest {
+		r.fail(errors.New("nested too deep; nothing here has more than " + strconv.Itoa(deepest) + " levels"))
+	}
+	return r
+}
+
+// deepest is how deep a configuration may be nested. The decoder calls itself
+// for each level, and Envoy's stack ends at some ten thousand: that would be a
+// trap, which nothing recovers from.
+const deepest = 64
+
+// depth is how deep a document is nested, whether it is well formed or not.
+func depth(document []byte) (most int) {
+	level, inString := 0, false
+	for i := 0; i < len(document); i++ {
+		switch c := document[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && (c == '{' || c == '['):
+			level++
+			most = max(most, level)
+		case !inString && (c == '}' || c == ']'):
+			level--
+		}
+	}
+	return most
 }
 
 // here is the pointer to the value that was read last.

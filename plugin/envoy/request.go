@@ -53,9 +53,11 @@ func (f *filter) judge(c *config, r *request) {
 	if address, found := f.host.property(sourcePath); found == present {
 		r.source.parse(unsafe.String(unsafe.SliceData(address), len(address)))
 	}
-	if c.vpc.from != vpcNone && !f.findVPC(c, r) {
-		r.problem = denial.InvalidVPCID
-		return
+	if c.vpc.from != vpcNone {
+		if p := f.findVPC(c, r); p != denial.NoProblem {
+			r.problem = p
+			return
+		}
 	}
 	if claim, claims := finder.Result(); claims == credential.One {
 		r.key = claim.AccessKeyID

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
 )
 
 // vpcSource says where the VPC id of a request comes from.
@@ -39,23 +40,26 @@ const (
 )
 
 // findVPC finds the id of the VPC that the request comes from, "" for the
-// public network. It returns false if there is something else in that place:
-// to take such a request for a public one would judge it by the wrong list.
-func (f *filter) findVPC(c *config, r *request) bool {
+// public network. It is a problem if there is something else in that place: to
+// take such a request for a public one would judge it by the wrong list.
+func (f *filter) findVPC(c *config, r *request) denial.Problem {
 	switch c.vpc.from {
 	case vpcStatic:
 		r.vpcID = c.vpc.value
-		return true
+		return denial.NoProblem
 	case vpcTLV:
 		value, found := f.host.property(c.vpc.path)
 		switch {
 		case found == absent:
-			return true
+			return denial.NoProblem
 		case found != present || len(value) == 0 || value[0] != tlvIsVPCID:
-			return false
+			return denial.InvalidVPCID
 		}
 		r.vpcID = unsafe.String(unsafe.SliceData(value), len(value))[1:]
-		return validVPC(r.vpcID)
+		if !validVPC(r.vpcID) {
+			return denial.InvalidVPCID
+		}
+		return denial.NoProblem
 	}
 	count := 0
 	for reader := readHeaders(r.headers); ; {
@@ -70,13 +74,19 @@ func (f *filter) findVPC(c *config, r *request) bool {
 	}
 	switch {
 	case count == 0:
-		return true
+		return denial.NoProblem
 	case f.isTrusted(c, &r.source):
-		return count == 1 && validVPC(r.vpcID)
+		if count > 1 || !validVPC(r.vpcID) {
+			return denial.InvalidVPCID
+		}
+		return denial.NoProblem
 	}
 	r.vpcID = ""
+	if !f.host.removeRequestHeader(c.vpc.header) {
+		return denial.Internal // the upstream would believe it
+	}
 	f.host.add(f.counters.vpcHeaderRemoved, 1)
-	return f.host.removeRequestHeader(c.vpc.header)
+	return denial.NoProblem
 }
 
 // isTrusted reports whether the peer of the connection may set the VPC header.

@@ -110,6 +110,7 @@ func TestTheVPCHeaderIsBelievedFromTrustedPeersOnly(t *testing.T) {
 		v.stuck = true
 		v.header("x-vpc-id", vpc)
 		require.False(t, v.send())
+		require.Equal(t, map[string]int{"keymoat.error.Internal": 1}, v.counted())
 	})
 	t.Run("removed in report_only mode too", func(t *testing.T) {
 		v := newVisit(t, configuration(trusting, `"mode":"report_only"`))

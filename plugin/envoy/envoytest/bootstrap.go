@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Object is a piece of Envoy's configuration.
@@ -130,9 +131,18 @@ func Filter(wasm, configuration string) Object {
 				"runtime": "envoy.wasm.runtime.v8",
 				"code":    Object{"local": Object{"filename": wasm}},
 			},
-			"configuration": Object{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
+			"configuration": value(configuration),
 		},
 	}
+}
+
+// value wraps a text as the filter gets it. Whatever is no UTF-8 is no text to
+// Envoy, and has to reach the filter all the same.
+func value(text string) Object {
+	if utf8.ValidString(text) {
+		return Object{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text}
+	}
+	return Object{"@type": "type.googleapis.com/google.protobuf.BytesValue", "value": []byte(text)}
 }
 
 // Watch writes the file that a Listener's Update names: the filter with its

@@ -29,7 +29,7 @@ import (
 const Version = "1.40.0"
 
 // ErrNotInstalled is the error of Binary where there is no Envoy.
-var ErrNotInstalled = errors.New("envoytest: Envoy is not installed; `make envoy` puts it into build/venv")
+var ErrNotInstalled = errors.New("envoytest: Envoy is not installed; `make build/venv/.envoy` installs it")
 
 // Binary returns the path of the Envoy in build/venv, where the Makefile
 // installs it.
@@ -100,7 +100,8 @@ func BuildFilter(ctx context.Context, file string, tags ...string) error {
 // Options say how to start an Envoy.
 type Options struct {
 	Bootstrap any       // its configuration, of a form that encodes to JSON
-	Dir       string    // for its files; must exist
+	YAML      string    // its configuration, in place of Bootstrap
+	Dir       string    // for its files, where it runs; must exist
 	Workers   int       // 0 for one
 	Debug     bool      // log every decision
 	Log       io.Writer // gets a copy of the log; may be nil
@@ -110,11 +111,12 @@ type Options struct {
 type Envoy struct {
 	PID int
 
-	cmd    *exec.Cmd
-	admin  string
-	exited chan struct{}
-	err    error // of the process; readable once exited is closed
-	log    lines
+	workers int
+	cmd     *exec.Cmd
+	admin   string
+	exited  chan struct{}
+	err     error // of the process; readable once exited is closed
+	log     lines
 }
 
 // deadline bounds each wait for Envoy. It is generous, since nothing waits
@@ -127,11 +129,14 @@ func Start(ctx context.Context, o Options) (*Envoy, error) {
 	if err != nil {
 		return nil, err
 	}
-	bootstrap, err := json.MarshalIndent(o.Bootstrap, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("envoytest: bootstrap: %w", err)
+	name, bootstrap := "bootstrap.yaml", []byte(o.YAML)
+	if o.YAML == "" {
+		name = "bootstrap.json"
+		if bootstrap, err = json.MarshalIndent(o.Bootstrap, "", "  "); err != nil {
+			return nil, fmt.Errorf("envoytest: bootstrap: %w", err)
+		}
 	}
-	file, address := filepath.Join(o.Dir, "envoy.json"), filepath.Join(o.Dir, "admin-address")
+	file, address := filepath.Join(o.Dir, name), filepath.Join(o.Dir, "admin-address")
 	if err := os.WriteFile(file, bootstrap, 0o600); err != nil {
 		return nil, fmt.Errorf("envoytest: %w", err)
 	}
@@ -139,12 +144,13 @@ func Start(ctx context.Context, o Options) (*Envoy, error) {
 	if o.Debug {
 		logLevels = "wasm:debug"
 	}
-	e := &Envoy{exited: make(chan struct{})}
+	e := &Envoy{workers: max(o.Workers, 1), exited: make(chan struct{})}
 	e.log.copy = o.Log
 	e.cmd = exec.CommandContext(ctx, binary, "--config-path", file, "--admin-address-path", address,
-		"--disable-hot-restart", "--concurrency", strconv.Itoa(max(o.Workers, 1)),
+		"--disable-hot-restart", "--concurrency", strconv.Itoa(e.workers),
 		"--service-node", "keymoat", "--service-cluster", "keymoat",
 		"--log-level", "warning", "--component-log-level", logLevels, "--log-format", "%v")
+	e.cmd.Dir = o.Dir
 	e.cmd.Cancel = func() error { return e.cmd.Process.Signal(syscall.SIGTERM) }
 	e.cmd.WaitDelay = 5 * time.Second
 	e.cmd.Stderr = &e.log
@@ -271,18 +277,14 @@ func (e *Envoy) Stats(ctx context.Context, pattern string) (map[string]int, erro
 }
 
 // Log returns what Envoy has logged so far.
-func (e *Envoy) Log() string {
-	e.log.mu.Lock()
-	defer e.log.mu.Unlock()
-	return e.log.text.String()
-}
+func (e *Envoy) Log() string { return e.log.from(0) }
 
 // NextLine returns the next line of the log behind the place from that holds a
 // text, and the place behind that line.
 func (e *Envoy) NextLine(ctx context.Context, from int, text string) (line string, next int, err error) {
 	err = e.Wait(ctx, "a log line with "+text, func() bool {
 		next = from
-		for l := range strings.Lines(e.Log()[from:]) {
+		for l := range strings.Lines(e.log.from(from)) {
 			whole, ended := strings.CutSuffix(l, "\n")
 			if !ended {
 				break
@@ -298,11 +300,31 @@ func (e *Envoy) NextLine(ctx context.Context, from int, text string) (line strin
 	return line, next, err
 }
 
+// Accepted waits until a configuration of the filter is in force on every
+// worker, by what the log says behind the place from. It returns the place
+// behind that. A configuration with the very text of one that is in force
+// already is not looked at again, so the log says nothing about it.
+func (e *Envoy) Accepted(ctx context.Context, from int) (next int, err error) {
+	const trials = 2 // Envoy tries it in a VM that it throws away, and on the main thread
+	for range trials + e.workers {
+		if _, from, err = e.NextLine(ctx, from, "configuration accepted: "); err != nil {
+			return from, err
+		}
+	}
+	return from, nil
+}
+
 // lines keeps what is written and passes it on.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	copy io.Writer
+}
+
+func (l *lines) from(place int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text.Bytes()[place:])
 }
 
 func (l *lines) Write(b []byte) (int, error) {

@@ -11,7 +11,8 @@ import (
 // The filter of this test fails when a header asks for it.
 func TestAFaultRefuses(t *testing.T) {
 	s := start(t, envoytest.Options{}, nil,
-		envoytest.Listener{Name: "faulty", Wasm: filter(t, "faults"), Configuration: configuration(), ProxyProtocol: true})
+		envoytest.Listener{Name: "faulty", Wasm: filter(t, "faults"), Configuration: configuration(), ProxyProtocol: true},
+		envoytest.Listener{Name: "report only", Wasm: filter(t, "faults"), Configuration: configuration(`"mode": "report_only"`), ProxyProtocol: true})
 	allowed := signed(closed)
 	requireAllowed(t, s.from(t, "faulty", office, allowed))
 
@@ -20,15 +21,18 @@ func TestAFaultRefuses(t *testing.T) {
 		from := len(s.Log())
 		for range 5 {
 			for _, call := range []string{signed(closed, "X-Keymoat-Fault: panic"), signed(open, "X-Keymoat-Fault: panic"), request("/", "X-Keymoat-Fault: panic")} {
-				a := s.from(t, "faulty", office, call)
-				require.False(t, a.passed)
-				require.Equal(t, 403, a.status)
-				require.Equal(t, "Internal: The request could not be judged.\n", a.body)
+				for _, listener := range []string{"faulty", "report only"} {
+					a := s.from(t, listener, office, call)
+					require.False(t, a.passed)
+					require.Equal(t, 403, a.status)
+					require.JSONEq(t, `{"Code": "Internal", "Message": "The request could not be judged."}`, a.body)
+				}
 			}
+			requireAllowed(t, s.from(t, "report only", stranger, allowed))
 			requireAllowed(t, s.from(t, "faulty", office, allowed))
 			requireRefused(t, s.from(t, "faulty", stranger, allowed))
 		}
-		faults(15)
+		faults(30)
 		line, _, err := s.NextLine(t.Context(), from, `"Event":"Fault"`)
 		require.NoError(t, err)
 		require.Contains(t, line, "index out of range")

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/keymoat/keymoat/plugin/envoy/envoytest"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+func TestTheExampleRuns(t *testing.T) {
+	envoytest.Require(t)
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out))
+	// The revision is a hash of the image, which other tests are about.
+	got := regexp.MustCompile(`revision [0-9a-f]{64}`).ReplaceAllString(out.String(), "revision ············")
+	golden := filepath.Join("testdata", "output.txt")
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), string(want))
+}
+
+func TestThePortsOfEnvoyYAMLAreChangedAndNothingElse(t *testing.T) {
+	plain, err := files.ReadFile("envoy.yaml")
+	require.NoError(t, err)
+	bootstrap, rules, err := prepare("127.0.0.1:12345")
+	require.NoError(t, err)
+	before, after := strings.Split(string(plain), "\n"), strings.Split(bootstrap, "\n")
+	require.Len(t, after, len(before))
+	changed := 0
+	for i := range before {
+		if before[i] != after[i] {
+			require.Contains(t, before[i], "port_value")
+			changed++
+		}
+	}
+	require.Equal(t, 3, changed)
+	for _, s := range scenes(rules)[1:] {
+		require.NotEqual(t, rules, s.rules, "the change of rules is one")
+	}
+}
+
+// That the filter takes what is in pluginConfig is tested beside its reader.
+func TestTheIstioManifestIsOneOfAFilterThatFailsClosed(t *testing.T) {
+	b, err := os.ReadFile("wasmplugin.yaml")
+	require.NoError(t, err)
+	decoder := yaml.NewDecoder(bytes.NewReader(b))
+	var kinds []string
+	for {
+		var manifest struct {
+			Kind string
+			Spec struct {
+				FailStrategy string `yaml:"failStrategy"`
+			}
+		}
+		err := decoder.Decode(&manifest)
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		kinds = append(kinds, manifest.Kind)
+		if manifest.Kind != "WasmPlugin" {
+			continue
+		}
+		require.Equal(t, "FAIL_RELOAD", manifest.Spec.FailStrategy)
+	}
+	require.Equal(t, []string{"WasmPlugin", "EnvoyFilter"}, kinds)
+}
