@@ -69,6 +69,12 @@ const (
 	MaxEntries    = 50
 )
 
+// MaxDepth is how many objects and arrays may lie in one another in any
+// document. No document needs half as many; it is there because a reader of
+// JSON calls itself for each, and to exceed the stack of a guest is a trap,
+// from which nothing recovers.
+const MaxDepth = 64
+
 // Words of the documents.
 const (
 	TypeClassic  = "ClassicWhiteList" // the public network policy

@@ -151,6 +151,7 @@ func TestTheREADMEStatesTheLimits(t *testing.T) {
 		fmt.Sprintf("| %d bytes for `%s`", abi.RequestBufferSize, abi.ExportEvaluate),
 		fmt.Sprintf("%d not at all, %d as text, %d as an IPv4 and %d as an IPv6 address", abi.SourceNone, abi.SourceText, abi.SourceIPv4, abi.SourceIPv6),
 		fmt.Sprintf("%d,000 errors", abi.MaxFindings/1000),
+		fmt.Sprintf("at most %d objects and arrays in one another", abi.MaxDepth),
 		`"Code":"` + abi.DenialCode + `"`,
 	} {
 		require.True(t, strings.Contains(text, sentence), sentence)

@@ -35,10 +35,9 @@ func newReader(document []byte) *reader {
 	return r
 }
 
-// deepest is how deep a configuration may be nested. The decoder calls itself
-// for each level, and Envoy's stack ends at some ten thousand: that would be a
-// trap, which nothing recovers from.
-const deepest = 64
+// deepest is how deep a configuration may be nested: as deep as a policy set,
+// which lies in it.
+const deepest = abi.MaxDepth + 1
 
 // depth is how deep a document is nested, whether it is well formed or not.
 func depth(document []byte) (most int) {

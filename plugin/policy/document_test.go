@@ -61,7 +61,7 @@ func TestADocumentThatIsNotUTF8IsRefused(t *testing.T) {
 		"half a surrogate pair as an escape":    {[]byte(withAccounts(`{"AccountId":"\ud800"}`)), "surrogate"},
 		"a zero byte in a string":               {[]byte(withAccounts("{\"AccountId\":\"a\x00\"}")), "invalid character"},
 		"a zero byte between values":            {[]byte("{\"Accounts\":[\x00]}"), "invalid character"},
-		"a zero byte at the end":                {[]byte(document + "\x00"), "invalid character"},
+		"a zero byte at the end":                {[]byte(document + "\x00"), "something follows"},
 	} {
 		t.Run(name, func(t *testing.T) { requireSyntaxError(t, c.document, c.message) })
 	}
@@ -82,8 +82,24 @@ func TestADocumentNestedDeepIsRefused(t *testing.T) {
 		"in an IPList":            active(`{"Type":"ClassicWhiteList","IPList":` + arrays),
 		"in an exemption":         `{"Accounts":[],"ExemptServices":[{"Service":` + objects,
 	} {
-		t.Run(name, func(t *testing.T) { requireSyntaxError(t, []byte(document), "depth") })
+		t.Run(name, func(t *testing.T) { requireSyntaxError(t, []byte(document), "nested deeper than 64 levels") })
 	}
+}
+
+func TestTheDepthOfADocumentIsLimitedTo64(t *testing.T) {
+	require.Equal(t, 64, abi.MaxDepth) // messages and pages say so
+	nested := func(levels int) []byte { // the object is one of them
+		return []byte(`{"x":` + strings.Repeat("[", levels-1) + `"]\\\"[[[[[[[["` + strings.Repeat("]", levels-1) + `,"Accounts":[]}`)
+	}
+	report := Validate(nested(64))
+	require.Len(t, report.Errors, 1)
+	require.Equal(t, abi.CodeUnknownField, report.Errors[0].Code)
+	requireSyntaxError(t, nested(65), "nested deeper than 64 levels (at byte 68)")
+
+	// Of two faults of syntax the first counts.
+	requireSyntaxError(t, append([]byte(`{"x":?`), nested(65)...), "invalid character")
+	// And what follows the document is not read.
+	requireSyntaxError(t, append([]byte(`{} `), nested(65)...), "something follows the document (at byte 3)")
 }
 
 // values yields the pointer of every value of a JSON value, and how to put

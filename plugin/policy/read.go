@@ -29,17 +29,23 @@ type reader struct {
 }
 
 func newReader(document []byte) *reader {
+	end, level := closingBracket(document, 0, abi.MaxDepth)
+	if level > abi.MaxDepth {
+		document = document[:end]
+	}
 	// Duplicate names are a finding like others here, not a fault of syntax.
 	dec := jsontext.NewDecoder(bytes.NewBuffer(document), jsontext.AllowDuplicateNames(true))
 	r := &reader{document: document}
 	_, err := dec.ReadValue()
 	whole := err == nil
-	if whole {
-		if _, err = dec.ReadValue(); err == io.EOF {
-			return r
-		}
+	rest := document[dec.InputOffset():]
+	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\n' || rest[0] == '\r' || rest[0] == '\t') {
+		rest = rest[1:]
 	}
-	pointer, offset, message := "", dec.InputOffset(), "something follows the document"
+	if whole && len(rest) == 0 {
+		return r
+	}
+	pointer, offset, message := "", int64(len(document)-len(rest)), "something follows the document"
 	if syntactic, ok := err.(*jsontext.SyntacticError); ok {
 		pointer, offset, message = string(syntactic.JSONPointer), syntactic.ByteOffset, syntactic.Err.Error()
 		if strings.HasSuffix(message, "]' at start of value") {
@@ -47,6 +53,9 @@ func newReader(document []byte) *reader {
 		}
 		if syntactic.Err == io.ErrUnexpectedEOF {
 			message = "the document ends in the middle; it may be cut off"
+			if level > abi.MaxDepth {
+				message = "the document is nested deeper than 64 levels"
+			}
 		}
 	} else if !whole { // io.EOF
 		message = "the document is empty"
@@ -59,6 +68,48 @@ func newReader(document []byte) *reader {
 		r.document = document[:offset]
 	}
 	return r
+}
+
+// closingBracket goes on from a place to behind the bracket that closes the
+// first one from there, and returns level 0; or to a bracket that lies in more
+// than most others; or to the end. In what is not JSON it may do any of these.
+func closingBracket(document []byte, at, most int) (end, level int) {
+	for ; at < len(document); at++ {
+		switch document[at] {
+		case '{', '[':
+			if level++; level > most {
+				return at, level
+			}
+		case '}', ']':
+			if level--; level <= 0 {
+				return at + 1, 0
+			}
+		case '"':
+			if at = endOfString(document, at) - 1; at < 0 {
+				return len(document), 1
+			}
+		}
+	}
+	return at, 1
+}
+
+// endOfString returns where the string ends that begins at a quote, or -1.
+func endOfString(document []byte, at int) int {
+	for end := at + 1; ; {
+		n := bytes.IndexByte(document[end:], '"')
+		if n < 0 {
+			return -1
+		}
+		end += n
+		escapes := end
+		for document[escapes-1] == '\\' { // ends at the opening quote at the latest
+			escapes--
+		}
+		end++
+		if (end-escapes)%2 == 1 {
+			return end
+		}
+	}
 }
 
 // here is the pointer to the value that was read last.
@@ -135,9 +186,16 @@ func (r *reader) value() []byte {
 	case 0:
 		return nil
 	case '{', '[':
-		r.skipNested()
+		// What is between them is JSON as far as it is there.
+		var open int
+		if r.at, open = closingBracket(r.document, r.at, abi.MaxDepth); open > 0 {
+			r.end()
+		}
 	case '"':
-		r.skipString()
+		if r.at = endOfString(r.document, r.at); r.at < 0 {
+			r.at = len(r.document)
+			r.end()
+		}
 	default:
 		r.skipScalar()
 	}
@@ -145,44 +203,6 @@ func (r *reader) value() []byte {
 		return nil
 	}
 	return r.document[start:r.at]
-}
-
-// skipNested goes behind the bracket that closes the one it stands on. What is
-// between them is JSON as far as it is there, so only strings hide brackets.
-func (r *reader) skipNested() {
-	depth := 0
-	for r.at < len(r.document) {
-		switch r.document[r.at] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				r.at++
-				return
-			}
-		case '"':
-			r.skipString()
-			continue
-		}
-		r.at++
-	}
-	r.end()
-}
-
-// skipString goes behind the quote that ends the string it stands on, or to
-// the end of the document.
-func (r *reader) skipString() {
-	document, i := r.document, r.at+1
-	for i < len(document) && document[i] != '"' {
-		if document[i] == '\\' {
-			i++
-		}
-		i++
-	}
-	if r.at = i + 1; r.at > len(document) {
-		r.at = len(document)
-		r.end()
-	}
 }
 
 func (r *reader) skipScalar() {
