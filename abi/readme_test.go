@@ -146,7 +146,7 @@ func TestTheREADMEStatesTheLimits(t *testing.T) {
 		fmt.Sprintf("functions of `%s` and nothing else", abi.ImportModule),
 		fmt.Sprintf("exports its memory as `%s`", abi.ExportMemory),
 		fmt.Sprintf("A header of %d bytes", abi.RequestHeaderSize),
-		fmt.Sprintf("A request has %d bytes at most", abi.RequestHeaderSize+abi.MaxAccessKeyID+6*abi.MaxField),
+		fmt.Sprintf("A request has %d bytes at most", abi.MaxRequestSize),
 		fmt.Sprintf("An AccessKeyId has 1 to %d of the letters", abi.MaxAccessKeyID),
 		fmt.Sprintf("| %d bytes for `%s`", abi.RequestBufferSize, abi.ExportEvaluate),
 		fmt.Sprintf("%d not at all, %d as text, %d as an IPv4 and %d as an IPv6 address", abi.SourceNone, abi.SourceText, abi.SourceIPv4, abi.SourceIPv6),

@@ -38,7 +38,7 @@ const (
 //	24 …       AccessKeyId, VpcId, AccountId, Service, Action, Protocol, source text
 const (
 	RequestHeaderSize = 24
-	MaxRequestSize    = RequestHeaderSize + 7*MaxField
+	MaxRequestSize    = RequestHeaderSize + MaxAccessKeyID + 6*MaxField
 	RequestBufferSize = 2048 // what keymoat_request_buffer points to; holds any request
 )
 
@@ -175,6 +175,21 @@ func ValidID(s string) bool {
 	}
 	for i := 0; i < len(s); i++ {
 		if !idByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidVPCID reports whether s is the id of a VPC, as policies and hosts that
+// read it off the wire take one: vpc- and 1 to 64 lower-case letters or digits.
+func ValidVPCID(s string) bool {
+	const prefix, most = "vpc-", 64
+	if len(s) <= len(prefix) || len(s) > len(prefix)+most || s[:len(prefix)] != prefix {
+		return false
+	}
+	for i := len(prefix); i < len(s); i++ {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
 			return false
 		}
 	}

@@ -102,7 +102,7 @@ func WithProxyProtocol(balancers ...netip.Prefix) Option {
 // WithVPC puts every request into this VPC.
 func WithVPC(id string) Option {
 	return func(g *Guard) error {
-		if !validVPC(id) {
+		if !abi.ValidVPCID(id) {
 			return fmt.Errorf("%q is not the id of a VPC", id)
 		}
 		return g.vpc.set(vpcSource{from: vpcStatic, id: id})

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/keymoat/keymoat/abi"
 )
 
 // vpcSource says where the VPC id of a request comes from.
@@ -64,7 +66,7 @@ func (v *vpcSource) idOf(r *http.Request) (string, error) {
 		switch {
 		case len(lines) == 0:
 			return "", nil
-		case len(lines) > 1 || !validVPC(lines[0]):
+		case len(lines) > 1 || !abi.ValidVPCID(lines[0]):
 			return "", fmt.Errorf("%s does not hold the id of one VPC: %q", v.header, shortened(strings.Join(lines, ", ")))
 		}
 		return lines[0], nil
@@ -89,7 +91,7 @@ func vpcFromTLVs(tlvs []proxyproto.TLV) (id string, err error) {
 			return "", errors.New("the TLV 0xE1 is empty")
 		case tlv.Value[0] != tlvVPCID:
 			other = true
-		case !validVPC(string(tlv.Value[1:])):
+		case !abi.ValidVPCID(string(tlv.Value[1:])):
 			return "", fmt.Errorf("the TLV 0xE1 does not hold the id of a VPC: %q", shortened(string(tlv.Value[1:])))
 		case id != "" && id != string(tlv.Value[1:]):
 			return "", errors.New("two TLVs name different VPCs")
@@ -101,19 +103,4 @@ func vpcFromTLVs(tlvs []proxyproto.TLV) (id string, err error) {
 		return "", errors.New("the TLV 0xE1 has another subtype: the call comes through an endpoint, and the VPC is not told")
 	}
 	return id, nil
-}
-
-// validVPC reports whether s is the id of a VPC.
-func validVPC(s string) bool {
-	const prefix, most = "vpc-", 64
-	rest, ok := strings.CutPrefix(s, prefix)
-	if !ok || rest == "" || len(rest) > most {
-		return false
-	}
-	for _, c := range []byte(rest) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
 }

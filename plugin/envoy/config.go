@@ -158,7 +158,7 @@ func (r configReader) vpcSource() (s vpcSource) {
 		case "key":
 			key = r.check(validKey, "must be the key that the rule of Envoy's PROXY protocol filter names")
 		case "value":
-			s.value = r.check(validVPC, "must be a VPC id: vpc- and 1 to 64 lower-case letters or digits")
+			s.value = r.check(abi.ValidVPCID, "must be a VPC id: vpc- and 1 to 64 lower-case letters or digits")
 		case "name":
 			s.header = strings.ToLower(r.check(validHeaderName, "must be the name of a header"))
 		case "trusted_peers":

@@ -56,7 +56,7 @@ func (f *filter) findVPC(c *config, r *request) denial.Problem {
 			return denial.InvalidVPCID
 		}
 		r.vpcID = unsafe.String(unsafe.SliceData(value), len(value))[1:]
-		if !validVPC(r.vpcID) {
+		if !abi.ValidVPCID(r.vpcID) {
 			return denial.InvalidVPCID
 		}
 		return denial.NoProblem
@@ -76,7 +76,7 @@ func (f *filter) findVPC(c *config, r *request) denial.Problem {
 	case count == 0:
 		return denial.NoProblem
 	case f.isTrusted(c, &r.source):
-		if count > 1 || !validVPC(r.vpcID) {
+		if count > 1 || !abi.ValidVPCID(r.vpcID) {
 			return denial.InvalidVPCID
 		}
 		return denial.NoProblem
@@ -105,20 +105,6 @@ func (f *filter) isTrusted(c *config, s *source) bool {
 		}
 	}
 	return false
-}
-
-// validVPC reports whether s is the id of a VPC.
-func validVPC(s string) bool {
-	const prefix, most = "vpc-", 64
-	if len(s) <= len(prefix) || len(s) > len(prefix)+most || s[:len(prefix)] != prefix {
-		return false
-	}
-	for _, c := range []byte(s[len(prefix):]) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
 }
 
 // parseBlock reads an address or a CIDR block, host bits masked.

@@ -289,7 +289,7 @@ func (d *documentReader) statement() (s statement) {
 		return unusable
 	case !hasValue: // not a string, which is reported
 		return unusable
-	case s.vpc != abi.AllowAllVPC && !validVPC(s.vpc):
+	case s.vpc != abi.AllowAllVPC && !abi.ValidVPCID(s.vpc):
 		d.errors.add(abi.CodeInvalidValue, d.here()+"/Value", quote(s.vpc)+" is neither a VPC id (vpc- and 1 to 64 lower-case letters or digits) nor exactly AllowAllVPC")
 		return unusable
 	}

@@ -59,17 +59,3 @@ var builtinExemptions = []exemption{
 	// CloudMonitor only where it reports event monitoring data over HTTP.
 	{"Cms", "PutCustomEvent", "HTTP"}, {"CloudMonitor", "PutCustomEvent", "HTTP"},
 }
-
-// validVPC reports whether s is the id of a VPC.
-func validVPC(s string) bool {
-	const prefix, most = "vpc-", 64
-	if len(s) <= len(prefix) || len(s) > len(prefix)+most || s[:len(prefix)] != prefix {
-		return false
-	}
-	for i := len(prefix); i < len(s); i++ {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}

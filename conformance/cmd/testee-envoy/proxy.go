@@ -172,10 +172,28 @@ func (p *proxy) configure(ctx context.Context, l *listener, rules string, s sett
 	if _, err := p.envoy.Accepted(ctx, place); err != nil {
 		return report, "", err
 	}
+	if l != &p.trial {
+		if err := p.settle(ctx); err != nil {
+			return report, "", err
+		}
+	}
 	l.rules, l.settings = rules, s
 	_, revision, _ = strings.Cut(line, says)
 	revision, _, _ = strings.Cut(revision, ",")
 	return report, revision, nil
+}
+
+// settle waits until no request meets the former configuration. A worker says
+// that it has accepted a configuration a moment before it uses it; by the time
+// it accepts another, of another listener, it does.
+func (p *proxy) settle(ctx context.Context) error {
+	p.changes++
+	place := len(p.envoy.Log())
+	if err := envoytest.Watch(p.trial.file, p.wasm, `{"policy_set":{"Accounts":[]}}`+strings.Repeat(" ", p.changes)); err != nil {
+		return err
+	}
+	_, err := p.envoy.Accepted(ctx, place)
+	return err
 }
 
 // object is the JSON object at the end of a line of the log.
@@ -214,7 +232,7 @@ func (p *proxy) Authorize(ctx context.Context, req abi.HTTPRequest) (abi.Decisio
 	case status == http.StatusInternalServerError && p.rules == "":
 		return abi.Decision{}, abi.StatusNotLoaded // as Envoy tells it
 	case status != http.StatusOK && status != http.StatusForbidden:
-		return abi.Decision{}, fmt.Errorf("Envoy itself answered %d", status)
+		return abi.Decision{}, fmt.Errorf("the status %d is of Envoy itself", status)
 	}
 	decision, err := p.decided(ctx, place)
 	if allowed := err == nil && decision.Allowed(); allowed != (status == http.StatusOK) {
