@@ -1,0 +1,373 @@
+package extismhost
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	extism "github.com/extism/go-sdk"
+	"github.com/tetratelabs/wazero"
+
+	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host"
+	"github.com/keymoat/keymoat/plugin/policy"
+)
+
+// Evaluator runs the plug-in. It is safe for concurrent use: each call has an
+// instance of its own, of which there is a fixed number; further calls wait.
+//
+// An instance that trapped or ran out of time is thrown away and replaced by a
+// fresh one with the same rules. The call that met it gets a *host.TrapError.
+type Evaluator struct {
+	compiled *extism.CompiledPlugin
+	options  options
+	pool     atomic.Pointer[pool] // nil after Close
+
+	// change serialises Load, Validate and Close. It also guards workshop, an
+	// instance that reads documents and serves no requests.
+	change   sync.Mutex
+	workshop *instance
+}
+
+var _ host.Evaluator = (*Evaluator)(nil)
+
+type options struct {
+	instances   int
+	memoryLimit uint64
+	timeout     time.Duration
+}
+
+// Option changes what New makes.
+type Option func(*options)
+
+// WithInstances sets how many calls are served at the same time. It is
+// GOMAXPROCS unless set.
+func WithInstances(n int) Option { return func(o *options) { o.instances = n } }
+
+// WithMemoryLimit bounds the memory of an instance, and what Extism keeps beside
+// it, to so many bytes each. It is 1 GiB unless set.
+func WithMemoryLimit(bytes uint64) Option { return func(o *options) { o.memoryLimit = bytes } }
+
+// WithTimeout ends a call, of any kind, that takes longer; d is rounded up to
+// milliseconds. There is no time-out unless set: no input is known to make the
+// plug-in run long, and a guest that can be interrupted is slower (README).
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// New compiles the plug-in and starts a first instance, so that a module that
+// cannot serve is found at once; such an error is a *host.GuestError.
+func New(ctx context.Context, wasm []byte, opts ...Option) (*Evaluator, error) {
+	o := options{instances: runtime.GOMAXPROCS(0), memoryLimit: 1 << 30}
+	for _, set := range opts {
+		set(&o)
+	}
+	if o.instances < 1 {
+		return nil, fmt.Errorf("keymoat: an evaluator needs at least one instance, not %d: %w", o.instances, abi.StatusInvalidArgument)
+	}
+	if o.timeout < 0 {
+		return nil, fmt.Errorf("keymoat: a time-out cannot be %v: %w", o.timeout, abi.StatusInvalidArgument)
+	}
+	const page, most = 1 << 16, 1 << 32
+	manifest := extism.Manifest{
+		Wasm:    []extism.Wasm{extism.WasmData{Data: wasm}},
+		Memory:  &extism.ManifestMemory{MaxPages: uint32(min(max(o.memoryLimit, page), most) / page)},
+		Timeout: uint64((o.timeout + time.Millisecond - 1) / time.Millisecond),
+	}
+	compiled, err := extism.NewCompiledPlugin(ctx, manifest, extism.PluginConfig{EnableWasi: true, RuntimeConfig: wazero.NewRuntimeConfig()}, nil)
+	if err != nil {
+		return nil, &host.GuestError{Problem: "it does not compile", Err: err}
+	}
+	e := &Evaluator{compiled: compiled, options: o}
+	if e.workshop, err = e.checked(ctx); err != nil {
+		return nil, errors.Join(err, compiled.Close(ctx))
+	}
+	e.pool.Store(newPool(make([]*instance, o.instances), nil, ""))
+	return e, nil
+}
+
+// checked starts an instance and makes sure that it is a keymoat plug-in.
+func (e *Evaluator) checked(ctx context.Context) (*instance, error) {
+	i, err := e.instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range exports {
+		if !i.plugin.FunctionExists(name) {
+			return nil, &host.GuestError{Problem: "it does not export " + name}
+		}
+	}
+	if _, err := i.call(ctx, "revision", nil); !errors.Is(err, abi.StatusNotLoaded) {
+		return nil, &host.GuestError{Problem: "with nothing loaded it does not say so", Err: err}
+	}
+	return i, nil
+}
+
+// Load implements host.Evaluator. A JSON document is compiled once; each
+// instance then gets the image.
+func (e *Evaluator) Load(ctx context.Context, policySet []byte) (host.Revision, error) {
+	e.change.Lock()
+	defer e.change.Unlock()
+	old := e.pool.Load()
+	if old == nil {
+		return "", host.ErrClosed
+	}
+	image := bytes.Clone(policySet)
+	if !policy.IsImage(policySet) {
+		err := e.inWorkshop(ctx, "compile", policySet, func(output []byte) (err error) {
+			if image = output; !policy.IsImage(image) {
+				err = errAnswer
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	sum := sha256.Sum256(image)
+	revision := host.Revision(hex.EncodeToString(sum[:]))
+	instances := make([]*instance, e.options.instances)
+	for n := range instances {
+		var err error
+		if instances[n], err = e.loaded(ctx, image, revision); err != nil {
+			for _, i := range instances[:n] {
+				i.close(ctx)
+			}
+			return "", err
+		}
+	}
+	e.pool.Store(newPool(instances, image, revision))
+	// From here on every new call sees the new rules. Those under way may still
+	// use the old ones; wait for them, so that none is left when Load returns.
+	old.retire(context.WithoutCancel(ctx))
+	return revision, nil
+}
+
+// loaded starts an instance that holds the image.
+func (e *Evaluator) loaded(ctx context.Context, image []byte, revision host.Revision) (*instance, error) {
+	i, err := e.instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	output, err := i.call(ctx, "load", image)
+	if err == nil && string(output) != `{"Revision":"`+string(revision)+`"}` {
+		err = &host.TrapError{Export: "load", Err: errAnswer}
+	}
+	if err != nil {
+		i.close(ctx)
+		return nil, err
+	}
+	return i, nil
+}
+
+// inWorkshop calls a function that needs no rules, and read with its output. The
+// instance is replaced after a trap, and after a large document, whose memory it
+// would keep.
+func (e *Evaluator) inWorkshop(ctx context.Context, export string, document []byte, read func(output []byte) error) (err error) {
+	const large = 4 << 20
+	if e.workshop == nil {
+		if e.workshop, err = e.instantiate(ctx); err != nil {
+			return err
+		}
+	}
+	output, err := e.workshop.call(ctx, export, document)
+	if err == nil {
+		if err = read(output); err != nil {
+			err = &host.TrapError{Export: export, Err: err}
+		}
+	}
+	if trapped(err) || len(document) > large {
+		e.workshop.close(ctx)
+		e.workshop = nil
+	}
+	return err
+}
+
+// Validate implements host.Evaluator.
+func (e *Evaluator) Validate(ctx context.Context, document []byte) (report abi.Report, err error) {
+	e.change.Lock()
+	defer e.change.Unlock()
+	if e.pool.Load() == nil {
+		return abi.Report{}, host.ErrClosed
+	}
+	err = e.inWorkshop(ctx, "validate", document, func(output []byte) error { return json.Unmarshal(output, &report) })
+	if err != nil {
+		return abi.Report{}, err
+	}
+	return report, nil
+}
+
+// with runs use on an instance that holds the current rules. After a trap the
+// instance is replaced before anyone else can have it; where that fails too, the
+// next call tries again.
+func (e *Evaluator) with(ctx context.Context, use func(*instance) error) error {
+	p, s, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { p.free <- s }()
+	if s.instance == nil {
+		if s.instance, err = e.loaded(ctx, p.image, p.revision); err != nil {
+			return err
+		}
+	}
+	err = use(s.instance)
+	if trapped(err) {
+		ctx = context.WithoutCancel(ctx)
+		s.instance.close(ctx)
+		s.instance, _ = e.loaded(ctx, p.image, p.revision)
+	}
+	return err
+}
+
+func (e *Evaluator) take(ctx context.Context) (*pool, *slot, error) {
+	for {
+		p := e.pool.Load()
+		switch {
+		case p == nil:
+			return nil, nil, host.ErrClosed
+		case p.image == nil:
+			return nil, nil, abi.StatusNotLoaded
+		}
+		select {
+		case s := <-p.free:
+			return p, s, nil
+		case <-p.retired: // another pool follows
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// Evaluate implements host.Evaluator.
+func (e *Evaluator) Evaluate(ctx context.Context, req abi.Request) (d abi.Decision, err error) {
+	err = e.with(ctx, func(i *instance) (err error) {
+		if i.input, err = appendRequest(i.input[:0], &req); err != nil {
+			return err
+		}
+		d, err = i.decide(ctx, "evaluate")
+		return err
+	})
+	return d, err
+}
+
+// Authorize implements host.Evaluator.
+func (e *Evaluator) Authorize(ctx context.Context, req abi.HTTPRequest) (d abi.Decision, err error) {
+	err = e.with(ctx, func(i *instance) (err error) {
+		if i.input, err = appendHTTPRequest(i.input[:0], &req); err != nil {
+			return err
+		}
+		d, err = i.decide(ctx, "authorize")
+		return err
+	})
+	return d, err
+}
+
+// EvaluateBatch implements host.Evaluator. All requests of a batch are judged by
+// the same rules, and up to 1024 of them cross into the sandbox at once.
+func (e *Evaluator) EvaluateBatch(ctx context.Context, reqs []abi.Request, out []abi.Decision) error {
+	if len(out) != len(reqs) {
+		clear(out)
+		return fmt.Errorf("keymoat: out must be as long as reqs: %w", abi.StatusInvalidArgument)
+	}
+	var failed []abi.BatchItem
+	err := e.with(ctx, func(i *instance) error {
+		for base := 0; base < len(reqs); base += batchSize {
+			end := min(base+batchSize, len(reqs))
+			items, err := i.evaluateBatch(ctx, reqs[base:end], out[base:end])
+			if err != nil {
+				return err
+			}
+			for _, item := range items {
+				failed = append(failed, abi.BatchItem{Index: base + item.Index, Status: item.Status})
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		clear(out)
+		return err
+	case len(failed) > 0:
+		return &abi.BatchError{Items: failed}
+	}
+	return nil
+}
+
+// Explain implements host.Evaluator.
+func (e *Evaluator) Explain(ctx context.Context, req abi.Request) (trace abi.Trace, err error) {
+	err = e.with(ctx, func(i *instance) (err error) {
+		if i.input, err = appendRequest(i.input[:0], &req); err != nil {
+			return err
+		}
+		output, err := i.call(ctx, "explain", i.input)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(output, &trace); err != nil {
+			return &host.TrapError{Export: "explain", Err: err}
+		}
+		return nil
+	})
+	if err != nil {
+		return abi.Trace{}, err
+	}
+	return trace, nil
+}
+
+// Revision returns the revision in force, "" if nothing is loaded.
+func (e *Evaluator) Revision() host.Revision {
+	if p := e.pool.Load(); p != nil {
+		return p.revision
+	}
+	return ""
+}
+
+// Close implements host.Evaluator. It waits for the calls under way.
+func (e *Evaluator) Close(ctx context.Context) error {
+	e.change.Lock()
+	defer e.change.Unlock()
+	p := e.pool.Swap(nil)
+	if p == nil {
+		return nil
+	}
+	p.retire(context.WithoutCancel(ctx))
+	return e.compiled.Close(ctx)
+}
+
+// pool is a fixed number of instances that all hold the same rules. A Load makes
+// a new pool and retires the old one, so rules are never patched.
+type pool struct {
+	image    []byte // nil if nothing is loaded; replaced instances load it
+	revision host.Revision
+	free     chan *slot
+	retired  chan struct{}
+}
+
+// slot is a place for an instance, nil if a lost one could not be replaced yet.
+type slot struct{ instance *instance }
+
+func newPool(instances []*instance, image []byte, revision host.Revision) *pool {
+	p := &pool{image: image, revision: revision, free: make(chan *slot, len(instances)), retired: make(chan struct{})}
+	for _, i := range instances {
+		p.free <- &slot{i}
+	}
+	return p
+}
+
+// retire waits until no call uses the pool any more, and closes its instances.
+// Callers that wait for one are told to look for the pool that follows.
+func (p *pool) retire(ctx context.Context) {
+	close(p.retired)
+	for range cap(p.free) {
+		if s := <-p.free; s.instance != nil {
+			s.instance.close(ctx)
+		}
+	}
+}

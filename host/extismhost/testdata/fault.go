@@ -1,0 +1,36 @@
+//go:build wasip1
+
+package main
+
+import (
+	"bytes"
+	"syscall"
+)
+
+// fault fails in the way that a key id in b names, if there is one, and returns
+// b. The tests build plugin/extism with this file and with a call of it, which
+// stands before what recovers.
+func fault(b []byte) []byte {
+	_, what, found := bytes.Cut(b, []byte("LTAI5tExampleFault"))
+	switch {
+	case !found:
+	case bytes.HasPrefix(what, []byte("Panic")):
+		panic("on purpose")
+	case bytes.HasPrefix(what, []byte("Memory")):
+		for {
+			hoard = append(hoard, make([]byte, 1<<20))
+		}
+	case bytes.HasPrefix(what, []byte("Exit")):
+		syscall.Exit(0)
+	case bytes.HasPrefix(what, []byte("Loop")):
+		for {
+			rounds++
+		}
+	}
+	return b
+}
+
+var (
+	hoard  [][]byte
+	rounds int
+)
