@@ -21,7 +21,7 @@ MAX_FIELD: Final = 255
 
 # Layout of the binary requests; see abi/README.md.
 HEADER_SIZE: Final = 24
-MAX_REQUEST_SIZE: Final = 1809
+MAX_REQUEST_SIZE: Final = 1682
 REQUEST_BUFFER_SIZE: Final = 2048
 SOURCE_NONE: Final = 0
 SOURCE_TEXT: Final = 1
