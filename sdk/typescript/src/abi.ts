@@ -1,6 +1,7 @@
 // Names and numbers that the guest and this package share.
 // Written by "make generate" from the Go package abi. Do not edit.
 
+/** The release that this package belongs to. */
 export const RELEASE = "0.1.0";
 export const ABI_MAJOR = 1;
 export const ABI_MINOR = 0;
@@ -14,12 +15,13 @@ export const MAX_FIELD = 255;
 
 /** Layout of the binary requests; see abi/README.md. */
 export const HEADER_SIZE = 24;
-export const MAX_REQUEST_SIZE = 1809;
+export const MAX_REQUEST_SIZE = 1682;
 export const REQUEST_BUFFER_SIZE = 2048;
 export const SOURCE_NONE = 0;
 export const SOURCE_TEXT = 1;
 export const HTTP_FLAG_DENY_MISSING = 1;
 
+/** The functions of the guest. */
 export const EXPORTS = [
   "_initialize",
   "keymoat_abi_version",
@@ -39,127 +41,106 @@ export const EXPORTS = [
   "keymoat_validate",
 ] as const;
 
-/** The outcomes of a call into the guest: the index is the number. */
+/** The outcomes of a call into the guest, by their number. */
 export const STATUS_CODES = [
-  "OK",
-  "NotLoaded",
-  "InvalidRequest",
-  "InvalidAccessKeyId",
-  "InvalidSourceIp",
-  "InvalidDocument",
-  "InvalidImage",
-  "InvalidArgument",
-  "TooLarge",
-  "Internal",
+  "OK", // 0
+  "NotLoaded", // 1
+  "InvalidRequest", // 2
+  "InvalidAccessKeyId", // 3
+  "InvalidSourceIp", // 4
+  "InvalidDocument", // 5
+  "InvalidImage", // 6
+  "InvalidArgument", // 7
+  "TooLarge", // 8
+  "Internal", // 9
 ] as const;
 export type StatusCode = (typeof STATUS_CODES)[number];
 
-/** What each status means, by its number. */
-export const STATUS_TEXTS: readonly string[] = [
-  "no error",
-  "no policy set is loaded",
-  "the request is malformed",
-  "the request has no readable AccessKeyId",
-  "the request has no readable SourceIp",
-  "the policy set is not valid",
-  "the policy image is damaged or of another version",
-  "a pointer or length lies outside the guest's buffers",
-  "the input is too large",
-  "internal fault in the evaluator",
-];
+/** What each status means. */
+export const STATUS_TEXTS: Readonly<Record<StatusCode, string>> = {
+  OK: "no error",
+  NotLoaded: "no policy set is loaded",
+  InvalidRequest: "the request is malformed",
+  InvalidAccessKeyId: "the request has no readable AccessKeyId",
+  InvalidSourceIp: "the request has no readable SourceIp",
+  InvalidDocument: "the policy set is not valid",
+  InvalidImage: "the policy image is damaged or of another version",
+  InvalidArgument: "a pointer or length lies outside the guest's buffers",
+  TooLarge: "the input is too large",
+  Internal: "internal fault in the evaluator",
+};
 
-/** What is to be done with the call. */
-export type Effect =
-  | "Deny"
-  | "Allow";
-/** Effect by its number in a decision word. */
-export const EFFECT_NAMES: readonly (Effect | undefined)[] = [
-  "Deny",
-  "Allow",
-];
+/** What is to be done with the call. By its number in a decision word. */
+export const EFFECT_NAMES = [
+  "Deny", // 0
+  "Allow", // 1
+] as const;
+export type Effect = NonNullable<(typeof EFFECT_NAMES)[number]>;
 
-/** The rule that decided. */
-export type Reason =
-  | "NoAccessKey"
-  | "AmbiguousAccessKey"
-  | "TemporaryCredential"
-  | "ExemptService"
-  | "AccountMismatch"
-  | "UnknownAccount"
-  | "NoActivePolicy"
-  | "NoVPCPolicy"
-  | "VPCNotListed"
-  | "NoPublicPolicy"
-  | "SourceIPNotListed"
-  | "Matched";
-/** Reason by its number in a decision word. */
-export const REASON_NAMES: readonly (Reason | undefined)[] = [
-  undefined,
-  "NoAccessKey",
-  "AmbiguousAccessKey",
-  "TemporaryCredential",
-  "ExemptService",
-  "AccountMismatch",
-  "UnknownAccount",
-  "NoActivePolicy",
-  "NoVPCPolicy",
-  "VPCNotListed",
-  "NoPublicPolicy",
-  "SourceIPNotListed",
-  "Matched",
-];
+/** The rule that decided. By its number in a decision word. */
+export const REASON_NAMES = [
+  undefined, // 0
+  "NoAccessKey", // 1
+  "AmbiguousAccessKey", // 2
+  "TemporaryCredential", // 3
+  "ExemptService", // 4
+  "AccountMismatch", // 5
+  "UnknownAccount", // 6
+  "NoActivePolicy", // 7
+  "NoVPCPolicy", // 8
+  "VPCNotListed", // 9
+  "NoPublicPolicy", // 10
+  "SourceIPNotListed", // 11
+  "Matched", // 12
+] as const;
+export type Reason = NonNullable<(typeof REASON_NAMES)[number]>;
 
-/** The policy that decided: none, the account's or the key's own. */
-export type Level =
-  | "None"
-  | "Account"
-  | "AccessKey";
-/** Level by its number in a decision word. */
-export const LEVEL_NAMES: readonly (Level | undefined)[] = [
-  "None",
-  "Account",
-  "AccessKey",
-];
+/** The policy that decided: none, the account's or the key's own. By its number in a decision word. */
+export const LEVEL_NAMES = [
+  "None", // 0
+  "Account", // 1
+  "AccessKey", // 2
+] as const;
+export type Level = NonNullable<(typeof LEVEL_NAMES)[number]>;
 
-/** The class of the call: from a VPC if it carries a VPC id, else public. */
-export type Network =
-  | "Public"
-  | "VPC";
-/** Network by its number in a decision word. */
-export const NETWORK_NAMES: readonly (Network | undefined)[] = [
-  "Public",
-  "VPC",
-];
+/** The class of the call: from a VPC if it carries a VPC id, else public. By its number in a decision word. */
+export const NETWORK_NAMES = [
+  "Public", // 0
+  "VPC", // 1
+] as const;
+export type Network = NonNullable<(typeof NETWORK_NAMES)[number]>;
 
-/** The rule that a finding is about: errors first, then warnings. */
-export type FindingCode =
-  | "Syntax"
-  | "WrongType"
-  | "UnknownField"
-  | "DuplicateField"
-  | "MissingField"
-  | "InvalidVersion"
-  | "InvalidStatus"
-  | "InvalidType"
-  | "TooManyStatements"
-  | "TooManyPublicStatements"
-  | "TooManyEntries"
-  | "EmptyIPList"
-  | "InvalidEntry"
-  | "ValueForbidden"
-  | "ValueRequired"
-  | "InvalidValue"
-  | "InvalidAccountId"
-  | "InvalidAccessKeyId"
-  | "DuplicateAccount"
-  | "DuplicateAccessKey"
-  | "InvalidExemption"
-  | "TooLarge"
-  | "HostBits"
-  | "DuplicateEntry"
-  | "CoveredEntry"
-  | "NoStatements"
-  | "PrivateAddress"
-  | "NeedlessVPC"
-  | "TemporaryAccessKey"
-  | "MoreFindings";
+/** The rules that findings are about: errors first, then warnings. */
+export const FINDING_CODES = [
+  "Syntax",
+  "WrongType",
+  "UnknownField",
+  "DuplicateField",
+  "MissingField",
+  "InvalidVersion",
+  "InvalidStatus",
+  "InvalidType",
+  "TooManyStatements",
+  "TooManyPublicStatements",
+  "TooManyEntries",
+  "EmptyIPList",
+  "InvalidEntry",
+  "ValueForbidden",
+  "ValueRequired",
+  "InvalidValue",
+  "InvalidAccountId",
+  "InvalidAccessKeyId",
+  "DuplicateAccount",
+  "DuplicateAccessKey",
+  "InvalidExemption",
+  "TooLarge",
+  "HostBits",
+  "DuplicateEntry",
+  "CoveredEntry",
+  "NoStatements",
+  "PrivateAddress",
+  "NeedlessVPC",
+  "TemporaryAccessKey",
+  "MoreFindings",
+] as const;
+export type FindingCode = (typeof FINDING_CODES)[number];
