@@ -17,6 +17,7 @@ EMBEDDED   := host/keymoat.wasm.gz
 MODULES := $(patsubst %/go.mod,%,$(filter-out go.mod,$(shell git ls-files --cached --others --exclude-standard '*go.mod')))
 PLUGINS := build/keymoat.wasm $(if $(wildcard plugin/extism/*.go),build/keymoat-extism.wasm) $(if $(wildcard plugin/envoy/*.go),build/keymoat-envoy.wasm)
 
+CHROMIUM := /usr/bin/chromium
 FUZZTIME ?= 5m
 RACE_PACKAGES := ./host ./conformance/testee
 
@@ -31,7 +32,7 @@ demo: ## Evaluate the seed's examples and show the decisions with their reasons
 	@go run ./examples/demo
 
 .PHONY: test
-test: verify-plugin lint test-go test-modules test-race conformance ## Run everything, installing what it needs
+test: left-out verify-plugin lint test-go test-modules test-race test-python test-typescript conformance ## Run everything, installing what it needs
 
 .PHONY: test-go
 test-go: $(if $(wildcard plugin/envoy/*.go),build/venv/.envoy build/keymoat-envoy.wasm) ## Run the tests of the main module
@@ -45,16 +46,66 @@ test-modules: $(if $(wildcard plugin/envoy/*.go),build/venv/.envoy build/keymoat
 test-race: ## Run the concurrent tests with the race detector
 	go test -race $(RACE_PACKAGES)
 
+# Hosts of the matrix that need more than Go: what each needs, what to build for
+# it, and its testee. One whose needs are not installed is left out and named;
+# with CI set that is a failure. An SDK adds its lines here and itself to HOSTS.
+HOSTS := extism-python extism-node python node chromium
+
+needs_extism-python  := python3
+built_extism-python  := build/venv-extism/.installed build/keymoat-extism.wasm
+testee_extism-python := build/venv-extism/bin/python conformance/extism/python/testee.py build/keymoat-extism.wasm
+
+needs_extism-node  := node npm
+built_extism-node  := build/node-extism/.installed build/keymoat-extism.wasm
+testee_extism-node := node build/node-extism/testee.mjs build/keymoat-extism.wasm
+
+needs_python  := python3
+built_python  := build/venv-python/.installed
+testee_python := build/venv-python/bin/python -m keymoat.testee
+
+needs_node  := node npm
+built_node  := build/typescript/.installed
+testee_node := node --no-warnings build/typescript/installed/testee/node.js
+
+# Root installs a missing Chromium; anyone else has to have it.
+needs_chromium  := node npm $(if $(wildcard $(CHROMIUM)),,$(if $(filter 0,$(shell id -u)),apt-get,chromium))
+built_chromium  := build/typescript/.installed $(CHROMIUM)
+testee_chromium := node build/typescript/installed/testee/chromium.js $(CHROMIUM)
+
+missing = $(strip $(foreach program,$(needs_$1),$(if $(shell command -v $(program)),,$(program))))
+HOSTS_HERE := $(foreach host,$(HOSTS),$(if $(call missing,$(host)),,$(host)))
+
+.PHONY: left-out
+left-out: ## Name the hosts whose toolchain is missing; with CI set that is a failure
+	@$(foreach host,$(filter-out $(HOSTS_HERE),$(HOSTS)),echo "left out: $(host), for want of $(call missing,$(host))" >&2;) \
+		$(if $(filter-out $(HOSTS_HERE),$(HOSTS)),$(if $(filter true,$(CI)),echo "left-out: CI must leave nothing out" >&2; exit 1),:)
+
 .PHONY: conformance
-conformance: build/testee build/testee-httpguard build/conformance-run ## Run the conformance suite on every host and print the matrix
+conformance: left-out build/testee build/testee-httpguard build/testee-extism build/testee-envoy build/venv/.envoy build/conformance-run $(foreach host,$(HOSTS_HERE),$(built_$(host))) ## Run the conformance suite on every host and print the matrix
 	build/conformance-run -html build/conformance.html -junit build/conformance.xml \
 		-not-expressible httpguard=host/httpguard/cmd/testee/not-expressible.json \
-		native="build/testee -engine native" wazero="build/testee -engine wasm" httpguard=build/testee-httpguard
+		-not-expressible envoy=conformance/cmd/testee-envoy/not-expressible.json \
+		$(foreach host,$(HOSTS_HERE),$(if $(not_expressible_$(host)),-not-expressible $(host)=$(not_expressible_$(host)))) \
+		native="build/testee -engine native" wazero="build/testee -engine wasm" httpguard=build/testee-httpguard envoy=build/testee-envoy \
+		extism-go="build/testee-extism build/keymoat-extism.wasm" $(foreach host,$(HOSTS_HERE),$(host)="$(testee_$(host))")
 
 build/testee: FORCE
 	go build -o $@ ./conformance/cmd/testee
 build/testee-httpguard: FORCE
 	cd host/httpguard/cmd/testee && go build -o $(CURDIR)/$@ .
+build/testee-envoy: FORCE
+	go build -o $@ ./conformance/cmd/testee-envoy
+build/testee-extism: build/keymoat-extism.wasm FORCE
+	cd host/extismhost && go build -o $(CURDIR)/$@ ./cmd/testee
+build/venv-extism/.installed: conformance/extism/python/requirements.txt
+	python3 -m venv build/venv-extism
+	build/venv-extism/bin/pip install --quiet -r $<
+	touch $@
+build/node-extism/.installed: $(wildcard conformance/extism/node/*)
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --silent --no-audit --no-fund
+	touch $@
 build/conformance-run: FORCE
 	go build -o $@ ./conformance/cmd/conformance
 
@@ -70,7 +121,7 @@ build/keymoat.wasm: FORCE
 build/keymoat-envoy.wasm: FORCE
 	$(WASM_BUILD) -o $@ ./plugin/envoy
 build/keymoat-extism.wasm: FORCE
-	$(WASM_BUILD) -o $@ ./plugin/extism
+	cd plugin/extism && $(WASM_BUILD) -o $(CURDIR)/$@ .
 
 .PHONY: embed
 embed: build/keymoat.wasm ## Renew the embedded plugin after a change of plugin/
@@ -93,7 +144,8 @@ lint: build/bin/staticcheck ## Check format, go vet and staticcheck, in every mo
 		if [ -n "$$unformatted" ]; then echo "not formatted by gofmt: $$unformatted" >&2; exit 1; fi
 	go vet ./...
 	GOOS=wasip1 GOARCH=wasm go vet ./plugin/...
-	build/bin/staticcheck $$(go list ./... | grep -v -e /plugin/envoy$$ -e /plugin/extism$$)
+	cd plugin/extism && GOOS=wasip1 GOARCH=wasm go vet .
+	build/bin/staticcheck $$(go list ./... | grep -v /plugin/envoy$$)
 	GOOS=wasip1 GOARCH=wasm build/bin/staticcheck -checks inherit,-U1000 ./plugin/... # it knows nothing of wasmexport
 	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && go vet ./... && $(CURDIR)/build/bin/staticcheck ./...); done
 
@@ -114,11 +166,22 @@ vulncheck: ## Look the dependencies up in the Go vulnerability database
 .PHONY: bench
 bench: ## Run the benchmarks of DESIGN.md's number table
 	go test -run '^$$' -bench . -cpu 1,2 -benchtime 1s -timeout 30m ./host ./plugin/policy
+	cd host/extismhost && go test -run '^$$' -bench . -benchtime 1s .
 	@ls -l build/keymoat.wasm 2>/dev/null | awk '{ printf "keymoat.wasm: %d bytes\n", $$5 }'
 
 .PHONY: bench-peers
 bench-peers: ## Measure keymoat and its peers side by side and print one table
 	cd conformance/peers && go run ./cmd/report
+
+# Both load a real Envoy with wrk, a package of Debian and others: apt-get install wrk.
+.PHONY: bench-envoy
+bench-envoy: build/venv/.envoy ## Measure the Envoy filter beside no filter and native RBAC (needs wrk)
+	go run ./conformance/envoybench
+
+.PHONY: soak-envoy
+soak-envoy: build/venv/.envoy ## Load the Envoy filter for a minute, then change its rules 1,000 times (needs wrk)
+	go run ./conformance/envoybench -soak 60s
+	go run ./conformance/envoybench -reloads 1000
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (5m) each
@@ -134,6 +197,75 @@ build/venv/.envoy:
 	python3 -m venv build/venv
 	build/venv/bin/pip install --quiet $(ENVOY)
 	touch $@
+
+# The Python SDK. Its tests run on the wheel as users get it, not on the sources.
+PYTHON         := build/venv-python/bin
+PYTHON_SOURCES := $(wildcard sdk/python/src/keymoat/*.py) sdk/python/pyproject.toml sdk/python/README.md
+
+.PHONY: test-python
+test-python: build/venv-python/.installed ## Check and test the Python SDK
+	cd sdk/python && $(CURDIR)/$(PYTHON)/ruff format --check --quiet . ../../examples/python && $(CURDIR)/$(PYTHON)/ruff check --quiet . ../../examples/python
+	cd sdk/python && $(CURDIR)/$(PYTHON)/mypy --no-error-summary
+	cd sdk/python && $(CURDIR)/$(PYTHON)/pytest
+
+.PHONY: bench-python
+bench-python: build/venv-python/.installed build/workload/.written ## Measure the Python SDK beside its peers and print one table
+	$(PYTHON)/python sdk/python/bench/compare.py build/workload
+
+sdk/python/src/keymoat/keymoat.wasm: $(EMBEDDED)
+	gunzip -c $< > $@
+build/venv-python/.tools: sdk/python/requirements-dev.txt
+	python3 -m venv build/venv-python
+	$(PYTHON)/pip install --quiet -r $<
+	touch $@
+build/venv-python/.installed: build/venv-python/.tools sdk/python/src/keymoat/keymoat.wasm $(PYTHON_SOURCES)
+	rm -rf build/python
+	cd sdk/python && $(CURDIR)/$(PYTHON)/hatchling build -t wheel -d $(CURDIR)/build/python
+	$(PYTHON)/pip install --quiet --force-reinstall --no-deps build/python/*.whl
+	$(PYTHON)/pip install --quiet build/python/*.whl
+	touch $@
+build/workload/.written: $(wildcard conformance/workload/*.go sdk/bench/workload/*.go)
+	go run ./sdk/bench/workload -o $(@D)
+	touch $@
+
+# The TypeScript SDK. Its tests, and its testees, run on the package as users
+# get it from a registry, not on the sources.
+TYPESCRIPT         := sdk/typescript
+TYPESCRIPT_SOURCES := $(wildcard $(addprefix $(TYPESCRIPT)/,*.json src/*.ts test/*.ts testee/*.ts bench/*.ts README.md))
+
+.PHONY: test-typescript
+test-typescript: build/typescript/.installed build/typescript/faulty.wasm ## Check and test the TypeScript SDK
+	cd $(TYPESCRIPT) && npm run --silent lint
+	node --no-warnings --test $(CURDIR)/build/typescript/installed/test/
+
+.PHONY: bench-typescript
+bench-typescript: build/typescript/.installed build/workload/.written build/workload/opa.wasm ## Measure the TypeScript SDK beside its peers and print one table
+	node --no-warnings build/typescript/installed/bench/compare.js build/workload
+
+$(TYPESCRIPT)/keymoat.wasm: $(EMBEDDED)
+	gunzip -c $< > $@
+# The go.mod keeps Go code in npm packages out of the main module.
+$(TYPESCRIPT)/node_modules/go.mod: $(TYPESCRIPT)/package-lock.json
+	cd $(TYPESCRIPT) && npm ci --silent
+	echo "module node_modules" > $@
+build/typescript/.installed: $(TYPESCRIPT)/node_modules/go.mod $(TYPESCRIPT)/keymoat.wasm $(TYPESCRIPT_SOURCES) LICENSE
+	rm -rf $(TYPESCRIPT)/dist build/typescript/installed build/typescript/*.tgz
+	mkdir -p build/typescript/installed
+	cp LICENSE $(TYPESCRIPT)/LICENSE
+	cd $(TYPESCRIPT) && npx tsc -p tsconfig.json && npx tsc -p tsconfig.checks.json
+	cd $(TYPESCRIPT) && npm pack --silent --pack-destination $(CURDIR)/build/typescript > /dev/null
+	ln -sfn $(CURDIR)/$(TYPESCRIPT)/node_modules build/typescript/node_modules # what only tests need
+	echo '{"private": true, "type": "module"}' > build/typescript/installed/package.json
+	cd build/typescript/installed && npm install --silent --no-save --no-package-lock --prefer-offline ../*.tgz
+	touch $@
+build/workload/opa.wasm: build/workload/.written $(wildcard conformance/peers/opa/*) $(TYPESCRIPT)/bench/testdata/opa.go
+	cd conformance/peers && go run $(CURDIR)/$(TYPESCRIPT)/bench/testdata/opa.go $(CURDIR)/$@
+build/typescript/faulty.wasm: FORCE
+	@mkdir -p $(@D)
+	node $(TYPESCRIPT)/test/testdata/build.js $@
+$(CHROMIUM):
+	@if [ "$$(id -u)" != 0 ]; then echo "$@ is missing: apt-get install chromium" >&2; exit 1; fi
+	apt-get update -qq && apt-get install -y -qq chromium > /dev/null
 
 .PHONY: clean
 clean: ## Remove everything that was built
