@@ -87,7 +87,7 @@ func TestADocumentNestedDeepIsRefused(t *testing.T) {
 }
 
 func TestTheDepthOfADocumentIsLimitedTo64(t *testing.T) {
-	require.Equal(t, 64, abi.MaxDepth) // messages and pages say so
+	require.Equal(t, 64, abi.MaxDepth)  // messages and pages say so
 	nested := func(levels int) []byte { // the object is one of them
 		return []byte(`{"x":` + strings.Repeat("[", levels-1) + `"]\\\"[[[[[[[["` + strings.Repeat("]", levels-1) + `,"Accounts":[]}`)
 	}
