@@ -166,8 +166,11 @@ vulncheck: ## Look the dependencies up in the Go vulnerability database
 .PHONY: bench
 bench: ## Run the benchmarks of DESIGN.md's number table
 	go test -run '^$$' -bench . -cpu 1,2 -benchtime 1s -timeout 30m ./host ./plugin/policy
-	cd host/extismhost && go test -run '^$$' -bench . -benchtime 1s .
 	@ls -l build/keymoat.wasm 2>/dev/null | awk '{ printf "keymoat.wasm: %d bytes\n", $$5 }'
+
+.PHONY: bench-sdk
+bench-sdk: bench-python bench-typescript ## Measure the SDKs beside their peers, and Extism on Go
+	cd host/extismhost && go test -run '^$$' -bench . -benchtime 1s .
 
 .PHONY: bench-peers
 bench-peers: ## Measure keymoat and its peers side by side and print one table

@@ -61,6 +61,9 @@ func WithMemoryLimit(bytes uint64) Option { return func(o *options) { o.memoryLi
 // plug-in run long, and a guest that can be interrupted is slower (README).
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
+// runtimeConfig is wazero's own; tests add a cache.
+var runtimeConfig = wazero.NewRuntimeConfig()
+
 // New compiles the plug-in and starts a first instance, so that a module that
 // cannot serve is found at once; such an error is a *host.GuestError.
 func New(ctx context.Context, wasm []byte, opts ...Option) (*Evaluator, error) {
@@ -80,7 +83,7 @@ func New(ctx context.Context, wasm []byte, opts ...Option) (*Evaluator, error) {
 		Memory:  &extism.ManifestMemory{MaxPages: uint32(min(max(o.memoryLimit, page), most) / page)},
 		Timeout: uint64((o.timeout + time.Millisecond - 1) / time.Millisecond),
 	}
-	compiled, err := extism.NewCompiledPlugin(ctx, manifest, extism.PluginConfig{EnableWasi: true, RuntimeConfig: wazero.NewRuntimeConfig()}, nil)
+	compiled, err := extism.NewCompiledPlugin(ctx, manifest, extism.PluginConfig{EnableWasi: true, RuntimeConfig: runtimeConfig}, nil)
 	if err != nil {
 		return nil, &host.GuestError{Problem: "it does not compile", Err: err}
 	}

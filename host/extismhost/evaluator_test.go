@@ -226,46 +226,62 @@ func TestAfterALoadReturnsNoCallSeesTheOldRules(t *testing.T) {
 }
 
 func TestAfterAnyFaultTheNextCallIsRight(t *testing.T) {
-	ctx := t.Context()
-	e := newEvaluator(t, faultyWasm, extismhost.WithInstances(1), extismhost.WithMemoryLimit(64<<20), extismhost.WithTimeout(2*time.Second))
-	revision, err := e.Load(ctx, []byte(alternating[0]))
-	require.NoError(t, err)
-	for fault, tells := range map[string]string{
-		"Panic": "panic: on purpose", "Memory": "out of memory", "Exit": "it ended in the middle", "Loop": context.DeadlineExceeded.Error(),
+	type call func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error)
+	for fault, of := range map[string]struct {
+		timeout time.Duration
+		tells   string
+	}{
+		"Panic":  {time.Minute, "panic: on purpose"},
+		"Memory": {time.Minute, "out of memory"},
+		"Exit":   {time.Minute, "it ended in the middle"},
+		"Loop":   {time.Second / 2, context.DeadlineExceeded.Error()},
 	} {
-		keyID := "LTAI5tExampleFault" + fault
-		for export, call := range map[string]func() (any, error){
-			"evaluate": func() (any, error) { return e.Evaluate(ctx, request(keyID, "203.0.113.1")) },
-			"evaluate_batch": func() (any, error) {
+		for export, call := range map[string]call{
+			"evaluate": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
+				return e.Evaluate(ctx, request(keyID, "203.0.113.1"))
+			},
+			"evaluate_batch": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
 				out := make([]abi.Decision, 2)
 				err := e.EvaluateBatch(ctx, []abi.Request{request(key, "203.0.113.1"), request(keyID, "203.0.113.1")}, out)
 				return [2]abi.Decision(out), err
 			},
-			"explain": func() (any, error) { return e.Explain(ctx, request(keyID, "203.0.113.1")) },
-			"authorize": func() (any, error) {
+			"explain": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
+				return e.Explain(ctx, request(keyID, "203.0.113.1"))
+			},
+			"authorize": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
 				return e.Authorize(ctx, abi.HTTPRequest{Target: "/?AccessKeyId=" + keyID, SourceIP: netip.MustParseAddr("203.0.113.1")})
 			},
-			"validate": func() (any, error) { return e.Validate(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`)) },
-			"compile":  func() (any, error) { return e.Load(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`)) },
+			"validate": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
+				return e.Validate(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`))
+			},
+			"compile": func(ctx context.Context, e *extismhost.Evaluator, keyID string) (any, error) {
+				return e.Load(ctx, []byte(`{"Accounts":[{"AccountId":"`+keyID+`"}]}`))
+			},
 		} {
 			t.Run(fault+" in "+export, func(t *testing.T) {
-				answer, err := call()
+				t.Parallel()
+				ctx := t.Context()
+				e := newEvaluator(t, faultyWasm, extismhost.WithInstances(1), extismhost.WithMemoryLimit(64<<20), extismhost.WithTimeout(of.timeout))
+				revision, err := inTime(func() (host.Revision, error) { return e.Load(ctx, []byte(alternating[0])) })
+				require.NoError(t, err)
+
+				answer, err := call(ctx, e, "LTAI5tExampleFault"+fault)
 				require.Zero(t, answer)
 				var trap *host.TrapError
 				require.ErrorAs(t, err, &trap)
 				require.Equal(t, export, trap.Export)
 				require.ErrorIs(t, err, abi.StatusInternal)
-				require.ErrorContains(t, err, tells)
+				require.ErrorContains(t, err, of.tells)
 
 				// A Go guest that trapped seems to work a few times: so should a
 				// fresh one, and go on.
 				for range 20 {
-					d, err := e.Evaluate(ctx, request(key, "203.0.113.1"))
+					d, err := inTime(func() (abi.Decision, error) { return e.Evaluate(ctx, request(key, "203.0.113.1")) })
 					require.NoError(t, err)
 					require.Equal(t, matched("203.0.113.0/24"), d)
 				}
 				require.Equal(t, revision, e.Revision())
-				report, err := e.Validate(ctx, []byte(alternating[0]))
+				report, err := inTime(func() (abi.Report, error) { return e.Validate(ctx, []byte(alternating[0])) })
 				require.NoError(t, err)
 				require.True(t, report.Valid)
 			})
@@ -305,7 +321,7 @@ func TestTrapsLeaveOtherCallersAlone(t *testing.T) {
 }
 
 func TestACallerWhoGivesUpCostsNoInstance(t *testing.T) {
-	e := newEvaluator(t, wasm, extismhost.WithInstances(1), extismhost.WithTimeout(time.Minute))
+	e := newEvaluator(t, faultyWasm, extismhost.WithInstances(1), extismhost.WithTimeout(time.Minute))
 	_, err := e.Load(t.Context(), []byte(alternating[0]))
 	require.NoError(t, err)
 	cancelled, cancel := context.WithCancel(t.Context())
@@ -351,7 +367,7 @@ func TestRulesMayStandInTheManifest(t *testing.T) {
 	} {
 		p, err := extism.NewPlugin(t.Context(), extism.Manifest{
 			Wasm: []extism.Wasm{extism.WasmData{Data: b}}, Config: map[string]string{"policy_set": c.policySet},
-		}, extism.PluginConfig{EnableWasi: true}, nil)
+		}, extism.PluginConfig{EnableWasi: true, RuntimeConfig: extismhost.Runtime}, nil)
 		require.NoError(t, err)
 		rc, answer, err := p.Call("evaluate", []byte(`{"AccessKeyId":"LTAI5tExample0000000001","SourceIp":"203.0.113.1"}`))
 		if c.tells == "" {

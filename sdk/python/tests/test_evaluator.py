@@ -268,10 +268,16 @@ def test_validate_reports_everything() -> None:
     assert keymoat.validate('{"Accounts":[{"AccountId":"\ud800"}]}').errors[0].code is FindingCode.SYNTAX
 
 
-@pytest.mark.parametrize("document", ["[" * 20_000, '{"Accounts":' * 20_000])
-def test_a_document_nested_deep_is_refused_in_any_thread(document: str) -> None:
+@pytest.mark.parametrize("document", ["[" * 100_000, '{"Accounts":' * 100_000])
+def test_json_nested_100_000_levels_deep_is_refused_and_does_no_harm(evaluator: Evaluator, document: str) -> None:
+    revision = evaluator.revision
+    with pytest.raises(InvalidDocumentError):
+        evaluator.load(document)
     with pytest.raises(InvalidDocumentError):
         keymoat.compile(document)
+    assert keymoat.validate(document).errors[0].code is FindingCode.SYNTAX
+    assert evaluator.evaluate(Request(LISTED, "203.0.113.7")).allowed
+    assert evaluator.revision == revision
 
 
 @pytest.mark.parametrize(

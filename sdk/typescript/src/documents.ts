@@ -157,40 +157,6 @@ export function camelCase(value: unknown): unknown {
   );
 }
 
-/**
- * How deep JSON may nest before it is given to the guest. No valid document
- * nests a hundredth of it. The guest reads JSON by recursion, which takes the
- * stack of this thread: some 5,000 levels exhaust it.
- */
-const DEEPEST = 1000;
-
-/** Says whether JSON nests too deep for the guest. */
-export function nestsTooDeep(json: Uint8Array): boolean {
-  let depth = 0;
-  for (let i = 0; i < json.length; i++) {
-    switch (json[i]) {
-      case 0x22: // a string, up to the next quote that is not escaped
-        while (++i < json.length && json[i] !== 0x22) if (json[i] === 0x5c) i++;
-        break;
-      case 0x5b: // [
-      case 0x7b: // {
-        if (++depth > DEEPEST) return true;
-        break;
-      case 0x5d: // ]
-      case 0x7d: // }
-        depth--;
-        break;
-    }
-  }
-  return false;
-}
-
-/** What a document gets that nests too deep. */
-export function tooDeepReport(): Report {
-  const message = `nested deeper than ${String(DEEPEST)} levels`;
-  return { valid: false, errors: [{ code: "Syntax", pointer: "", message }], warnings: [] };
-}
-
 /** The first byte behind white space; undefined if there is none. */
 export function firstByte(json: Uint8Array): number | undefined {
   return json.find((c) => c !== 0x20 && c !== 0x09 && c !== 0x0a && c !== 0x0d);

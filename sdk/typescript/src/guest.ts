@@ -11,9 +11,6 @@ import {
 import { decisionOf } from "./decision.js";
 import {
   camelCase,
-  firstByte,
-  nestsTooDeep,
-  tooDeepReport,
   type Decision,
   type HTTPRequest,
   type Report,
@@ -117,7 +114,6 @@ export class Guest {
 
   /** Puts an image or a document in force and returns its revision. */
   load(document: Uint8Array): string {
-    refuseDeep(document);
     this.#passDocument("keymoat_load", document);
     this.#expectOK(this.#call("keymoat_revision"));
     const revision = new TextDecoder().decode(this.#result());
@@ -126,12 +122,10 @@ export class Guest {
   }
 
   compile(document: Uint8Array): Uint8Array {
-    refuseDeep(document);
     return this.#passDocument("keymoat_compile", document).slice();
   }
 
   validate(document: Uint8Array): Report {
-    if (nestsTooDeep(document)) return tooDeepReport();
     return this.#json(this.#passDocument("keymoat_validate", document)) as Report;
   }
 
@@ -195,7 +189,6 @@ export class Guest {
   }
 
   evaluateJSON(request: Uint8Array): Decision {
-    if (nestsTooDeep(request)) throw errorOf("InvalidRequest");
     return this.#json(this.#passDocument("keymoat_evaluate_json", request)) as Decision;
   }
 
@@ -374,17 +367,6 @@ export class Guest {
     this.usable = false;
     return new TrapError(`the guest is broken: ${what}`, { cause });
   }
-}
-
-function refuseDeep(document: Uint8Array): void {
-  const first = firstByte(document);
-  const isJSON = first === 0x5b || first === 0x7b; // and no image
-  if (!isJSON || !nestsTooDeep(document)) return;
-  const report = tooDeepReport();
-  throw new InvalidDocumentError(
-    `the policy set is not valid: ${report.errors[0]!.message}`,
-    report,
-  );
 }
 
 /**

@@ -149,19 +149,17 @@ test("what is wrong with a document is told with its place", async () => {
   ]);
 });
 
-test("documents that nest too deep are refused before they exhaust the stack", async () => {
+test("JSON nested 100,000 levels deep is refused, and does no harm", async () => {
   const evaluator = await Evaluator.fromJSON(policySet);
-  const deep = (levels: number): string => `{"Accounts":[],"X":${"[".repeat(levels)}`;
-  for (const levels of [500, 5_000, 500_000]) {
-    assert.throws(() => evaluator.load(deep(levels)), InvalidDocumentError);
-    assert.throws(() => evaluator.evaluateJSON(deep(levels)), InvalidRequestError);
-    assert.equal((await validate(deep(levels))).errors.at(-1)?.code, "Syntax");
+  const revision = evaluator.revision;
+  for (const deep of ["[".repeat(100_000), '{"Accounts":'.repeat(100_000)]) {
+    assert.throws(() => evaluator.load(deep), InvalidDocumentError);
+    await assert.rejects(compile(deep), InvalidDocumentError);
+    assert.throws(() => evaluator.evaluateJSON(deep), InvalidRequestError);
+    assert.equal((await validate(deep)).errors.at(-1)?.code, "Syntax");
+    assert.deepEqual(evaluator.evaluate(from("203.0.113.9")), allowed);
   }
-  // What only looks like nesting is none.
-  const brackets = { AccountId: "1000000000000001", UserPrincipalName: "x" };
-  const name = `\\"${"[".repeat(2_000)}`;
-  const { errors } = await validate(JSON.stringify({ Accounts: [{ ...brackets, [name]: "\\" }] }));
-  assert(errors.every(({ code }) => code === "UnknownField"));
+  assert.equal(evaluator.revision, revision);
 });
 
 test("a request that cannot be judged is an error, never a decision", async () => {

@@ -75,11 +75,6 @@ class Calls:
         return run
 
 
-def set_stack_limit(config: wasmtime.Config, size: int) -> None:
-    """Set how much of the thread's stack a guest may use, which wasmtime's Python layer has no name for."""
-    ffi.wasmtime_config_max_wasm_stack_set(config.ptr(), size)
-
-
 def _error(pointer: int) -> wasmtime.WasmtimeError:
     return wasmtime.WasmtimeError._from_ptr(ctypes.cast(pointer, ctypes.POINTER(ffi.wasmtime_error_t)))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import sys
 from importlib import resources
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import wasmtime
 
 from keymoat._abi import ABI_MAJOR, ABI_MINOR, EXPORTS, REQUEST_BUFFER_SIZE
 from keymoat._cache import Cache
-from keymoat._call import Calls, set_stack_limit
+from keymoat._call import Calls
 from keymoat._errors import GuestError, TooLargeError, TrapError, WorkLimitError
 
 _WASI = "wasi_snapshot_preview1"
@@ -65,8 +64,6 @@ def engine() -> wasmtime.Engine:
     # A memory that cannot move has one address for life, whatever grows.
     config.memory_reservation = 1 << 32
     config.memory_may_move = False
-    if sys.platform != "win32":  # where threads have 8 MiB of stack or more
-        set_stack_limit(config, 2 << 20)  # documents may nest 10,000 deep
     return wasmtime.Engine(config)
 
 
