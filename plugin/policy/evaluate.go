@@ -293,11 +293,6 @@ func hasID(image []byte, record uint64, id text) bool {
 	return load32(image, record+idOwner)&127 == id.size()-1 && same(image, record+idText, id)
 }
 
-// isText compares a text of the image with t.
-func isText(image []byte, at uint64, t text) bool {
-	return load32(image, at) == t.size() && same(image, at+textBytes, t)
-}
-
 // same compares t, which is not empty, with as many bytes of the image.
 func same(image []byte, at uint64, t text) bool {
 	n := t.size()
