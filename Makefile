@@ -19,7 +19,7 @@ PLUGINS := build/keymoat.wasm $(if $(wildcard plugin/extism/*.go),build/keymoat-
 
 CHROMIUM := /usr/bin/chromium
 FUZZTIME ?= 5m
-RACE_PACKAGES := ./host ./conformance/testee
+RACE_PACKAGES := ./host ./host/internal/instances ./conformance/testee
 
 .DEFAULT_GOAL := help
 
@@ -265,7 +265,7 @@ build/workload/opa.wasm: build/workload/.written $(wildcard conformance/peers/op
 	cd conformance/peers && go run $(CURDIR)/$(TYPESCRIPT)/bench/testdata/opa.go $(CURDIR)/$@
 build/typescript/faulty.wasm: FORCE
 	@mkdir -p $(@D)
-	node $(TYPESCRIPT)/test/testdata/build.js $@
+	go run ./host/internal/faulty/cmd $@
 $(CHROMIUM):
 	@if [ "$$(id -u)" != 0 ]; then echo "$@ is missing: apt-get install chromium" >&2; exit 1; fi
 	apt-get update -qq && apt-get install -y -qq chromium > /dev/null

@@ -57,3 +57,8 @@ const (
 	VerdictNotListed    Verdict = "NotListed"    // it applies and does not list the address
 	VerdictMatched      Verdict = "Matched"      // it applies and lists the address
 )
+
+// Verdicts lists every verdict.
+func Verdicts() []Verdict {
+	return []Verdict{VerdictOtherNetwork, VerdictOtherVPC, VerdictApplies, VerdictNotListed, VerdictMatched}
+}

@@ -231,7 +231,7 @@ func TestCloseWaitsForTheCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		e := loadedEngine(t, WithInstances(2))
-		p, s, err := e.take(ctx)
+		p, seat, err := e.serving.Take(ctx)
 		require.NoError(t, err)
 
 		var closed, loaded atomic.Bool
@@ -250,10 +250,10 @@ func TestCloseWaitsForTheCallsUnderWay(t *testing.T) {
 		require.ErrorIs(t, err, ErrClosed, "no new call is taken")
 
 		r := request("LTAI5tExample0000000001")
-		word, err := s.instance.evaluateWord(ctx, &r)
+		word, err := p.Instances[seat].evaluateWord(ctx, &r)
 		require.NoError(t, err, "the call under way has its instance")
 		require.Equal(t, abi.ReasonMatched, word.Reason())
-		e.give(ctx, p, s, nil)
+		e.give(ctx, p, seat, nil)
 		synctest.Wait()
 		require.True(t, closed.Load())
 		require.False(t, loaded.Load())
@@ -264,7 +264,7 @@ func TestALoadWaitsForTheCallsThatUseTheOldRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		e := loadedEngine(t, WithInstances(2))
-		p, s, err := e.take(ctx)
+		p, seat, err := e.serving.Take(ctx)
 		require.NoError(t, err)
 		var returned atomic.Bool
 		go func() {
@@ -276,7 +276,7 @@ func TestALoadWaitsForTheCallsThatUseTheOldRules(t *testing.T) {
 		d, err := e.Evaluate(ctx, request("LTAI5tExample0000000001"))
 		require.NoError(t, err)
 		require.Equal(t, matchedEntry("203.0.113.0/24"), d, "a new call has the new rules by now")
-		e.give(ctx, p, s, nil)
+		e.give(ctx, p, seat, nil)
 		synctest.Wait()
 		require.True(t, returned.Load())
 	})
@@ -286,7 +286,7 @@ func TestACallerWaitsForAnInstanceUntilItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		e := loadedEngine(t, WithInstances(1))
-		p, s, err := e.take(ctx)
+		p, seat, err := e.serving.Take(ctx)
 		require.NoError(t, err)
 
 		impatient, cancel := context.WithCancel(ctx)
@@ -330,7 +330,7 @@ func TestACallerWaitsForAnInstanceUntilItsContextEnds(t *testing.T) {
 			require.Zero(t, o.answer, o.call)
 		}
 
-		e.give(ctx, p, s, nil)
+		e.give(ctx, p, seat, nil)
 		synctest.Wait()
 		require.Len(t, served, len(calls))
 		for range calls {
@@ -345,7 +345,7 @@ func TestCallersThatWaitWhileRulesAreLoadedGetTheNewOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		e := loadedEngine(t, WithInstances(1))
-		p, s, err := e.take(ctx)
+		p, seat, err := e.serving.Take(ctx)
 		require.NoError(t, err)
 		answers := make(chan abi.Decision, 10)
 		for range cap(answers) {
@@ -364,7 +364,7 @@ func TestCallersThatWaitWhileRulesAreLoadedGetTheNewOnes(t *testing.T) {
 		for range cap(answers) {
 			require.Equal(t, matchedEntry("203.0.113.0/24"), <-answers)
 		}
-		e.give(ctx, p, s, nil)
+		e.give(ctx, p, seat, nil)
 		require.NoError(t, <-loaded)
 	})
 }
@@ -373,7 +373,7 @@ func TestCallersThatWaitWhenTheEngineIsClosedAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		e := loadedEngine(t, WithInstances(1))
-		p, s, err := e.take(ctx)
+		p, seat, err := e.serving.Take(ctx)
 		require.NoError(t, err)
 		errs := make(chan error, 10)
 		for range cap(errs) {
@@ -388,7 +388,7 @@ func TestCallersThatWaitWhenTheEngineIsClosedAreTold(t *testing.T) {
 			require.ErrorIs(t, <-errs, ErrClosed)
 		}
 		require.Empty(t, closed)
-		e.give(ctx, p, s, nil)
+		e.give(ctx, p, seat, nil)
 		require.NoError(t, <-closed)
 	})
 }

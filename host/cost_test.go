@@ -51,7 +51,7 @@ func TestTheMemoryOfAnInstanceReachesAPlateau(t *testing.T) {
 	e := newEngine(t, WithInstances(1))
 	_, err := e.Load(ctx, p.image)
 	require.NoError(t, err)
-	instance := e.pool.Load().slots[0].instance
+	instance := e.serving.Current().Instances[0]
 	out := make([]abi.Decision, len(p.requests))
 	var settled uint32
 	for round := range rounds {
@@ -83,7 +83,7 @@ func TestTheMemoryOfAnInstanceReachesAPlateau(t *testing.T) {
 			settled = instance.memory.Size()
 		}
 	}
-	require.Same(t, instance, e.pool.Load().slots[0].instance, "it has not been replaced")
+	require.Same(t, instance, e.serving.Current().Instances[0], "it has not been replaced")
 	require.LessOrEqual(t, instance.memory.Size(), settled+slack, "the memory still grew after a tenth of the calls")
 }
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host/internal/instances"
 	"github.com/keymoat/keymoat/plugin/policy"
 )
 
@@ -33,7 +33,7 @@ type Engine struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	guest   wazero.CompiledModule
-	pool    atomic.Pointer[pool] // nil after Close
+	serving *instances.Set[instance]
 
 	// change serialises Load, Validate and Close. It also guards workshop, an
 	// instance that reads documents and serves no requests.
@@ -87,7 +87,7 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 	if e.workshop, err = e.instantiate(ctx); err != nil {
 		return nil, err
 	}
-	e.pool.Store(newPool(make([]*instance, e.options.instances), nil, ""))
+	e.serving = instances.New(e.options.instances, e.loaded, func(ctx context.Context, i *instance) { i.close(ctx) })
 	return e, nil
 }
 
@@ -108,7 +108,7 @@ func compiles(ctx context.Context, wasm []byte, pages uint32) bool {
 // own share of the time, and a place for its last words. It gets nothing else
 // of the outside: no files, environment, network or time of day.
 func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
-	words := &lastWords{}
+	words := &instances.LastWords{}
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
 		WithRandSource(rand.Reader).WithSysNanotime().WithStderr(words)
 	module, err := e.runtime.InstantiateModule(withMemory(ctx), e.guest, config)
@@ -128,8 +128,7 @@ func (e *Engine) instantiate(ctx context.Context) (*instance, error) {
 func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
 	e.change.Lock()
 	defer e.change.Unlock()
-	old := e.pool.Load()
-	if old == nil {
+	if e.serving.Current() == nil {
 		return "", ErrClosed
 	}
 	start := time.Now()
@@ -141,7 +140,6 @@ func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
 		}
 		shared = false
 	}
-	instances := make([]*instance, e.options.instances)
 	var (
 		own      = image
 		revision Revision
@@ -154,39 +152,15 @@ func (e *Engine) Load(ctx context.Context, policySet []byte) (Revision, error) {
 		sum := sha256.Sum256(own)
 		revision = Revision(hex.EncodeToString(sum[:]))
 	})
-	err := e.fill(ctx, instances, image)
+	started, err := e.serving.Fill(ctx, image)
 	kept.Wait()
 	if err != nil {
-		for _, i := range instances {
-			if i != nil {
-				i.close(ctx)
-			}
-		}
 		return "", err
 	}
-	e.pool.Store(newPool(instances, own, revision))
-	// From here on every new call sees the new rules. Those under way may still
-	// use the old ones; wait for them, so that none is left when Load returns.
-	old.retire(context.WithoutCancel(ctx))
+	e.serving.Replace(ctx, started, own, string(revision))
 	e.options.logger.LogAttrs(ctx, slog.LevelInfo, "keymoat: policy set loaded",
 		slog.String("revision", string(revision)), slog.Int("image_bytes", len(image)), slog.Duration("took", time.Since(start)))
 	return revision, nil
-}
-
-// fill starts instances with the image, all at the same time.
-func (e *Engine) fill(ctx context.Context, instances []*instance, image []byte) error {
-	failed := make([]error, len(instances))
-	var all sync.WaitGroup
-	for n := range instances {
-		all.Go(func() { instances[n], failed[n] = e.loaded(ctx, image) })
-	}
-	all.Wait()
-	for _, err := range failed {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // loaded starts an instance that holds the image.
@@ -212,7 +186,7 @@ func (e *Engine) loaded(ctx context.Context, image []byte) (*instance, error) {
 func (e *Engine) fits(ctx context.Context, i *instance, export string, document []byte) (abi.Status, []byte, error) {
 	if uint64(len(document)) < e.options.memoryLimit {
 		status, result, err := i.document(ctx, export, document)
-		if status != abi.StatusTooLarge && !errors.Is(err, abi.StatusTooLarge) && !i.words.outOfMemory() {
+		if status != abi.StatusTooLarge && !errors.Is(err, abi.StatusTooLarge) && !i.words.OutOfMemory() {
 			return status, result, err
 		}
 	}
@@ -279,7 +253,7 @@ func (e *Engine) compile(ctx context.Context, document []byte) (image []byte, er
 func (e *Engine) Validate(ctx context.Context, document []byte) (report abi.Report, err error) {
 	e.change.Lock()
 	defer e.change.Unlock()
-	if e.pool.Load() == nil {
+	if e.serving.Current() == nil {
 		return abi.Report{}, ErrClosed
 	}
 	err = e.inWorkshop(ctx, abi.ExportValidate, document, func(status abi.Status, result []byte) error {
@@ -301,65 +275,35 @@ func (e *Engine) Validate(ctx context.Context, document []byte) (report abi.Repo
 // trap, or leaves much behind, the instance is replaced before anyone else can
 // have it.
 func (e *Engine) with(ctx context.Context, use func(*instance) error) error {
-	p, s, err := e.take(ctx)
+	p, seat, err := e.serving.Take(ctx)
 	if err != nil {
 		return err
 	}
-	err = use(s.instance)
-	if size := s.instance.memory.Size(); size > s.instance.most {
+	i := p.Instances[seat]
+	err = use(i)
+	if size := i.memory.Size(); size > i.most {
 		e.options.logger.LogAttrs(ctx, slog.LevelWarn, "keymoat: an instance has grown large and is replaced", slog.Uint64("bytes", uint64(size)))
-		s.instance.close(ctx)
-		s.instance = nil // the next call starts another
+		e.serving.Drop(ctx, p, seat)
 	}
-	e.give(ctx, p, s, err)
+	e.give(ctx, p, seat, err)
 	return err
 }
 
-// take returns a slot with an instance, and the pool that it belongs to.
-func (e *Engine) take(ctx context.Context) (*pool, *slot, error) {
-	for {
-		p := e.pool.Load()
-		if p == nil {
-			return nil, nil, ErrClosed
-		}
-		if !p.loaded() {
-			return nil, nil, errNotLoaded
-		}
-		s, err := p.take(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		if s == nil {
-			continue // the pool was retired meanwhile
-		}
-		if s.instance == nil { // lost earlier, and not replaced yet
-			if s.instance, err = e.loaded(ctx, p.image); err != nil {
-				p.give(s)
-				return nil, nil, err
-			}
-		}
-		return p, s, nil
-	}
-}
-
-func (e *Engine) give(ctx context.Context, p *pool, s *slot, err error) {
+// give gives an instance back, a fresh one if the error is a trap.
+func (e *Engine) give(ctx context.Context, p *instances.Pool[instance], seat int, err error) {
 	if err != nil {
-		e.replaceIfTrapped(ctx, p, s, err)
+		e.renewIfTrapped(ctx, p, seat, err)
 	}
-	p.give(s)
+	p.Give(seat)
 }
 
-func (e *Engine) replaceIfTrapped(ctx context.Context, p *pool, s *slot, err error) {
+func (e *Engine) renewIfTrapped(ctx context.Context, p *instances.Pool[instance], seat int, err error) {
 	var trap *TrapError
 	if !errors.As(err, &trap) {
 		return
 	}
 	e.logTrap(ctx, trap)
-	if s.instance != nil {
-		s.instance.close(ctx)
-	}
-	if s.instance, err = e.loaded(context.WithoutCancel(ctx), p.image); err != nil {
-		s.instance = nil
+	if err := e.serving.Renew(ctx, p, seat); err != nil {
 		e.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: the instance cannot be replaced yet", slog.Any("error", err))
 	}
 }
@@ -371,12 +315,12 @@ func (e *Engine) logTrap(ctx context.Context, trap *TrapError) {
 
 // Evaluate implements Evaluator. It allocates nothing.
 func (e *Engine) Evaluate(ctx context.Context, req abi.Request) (d abi.Decision, err error) {
-	p, s, err := e.take(ctx)
+	p, seat, err := e.serving.Take(ctx)
 	if err != nil {
 		return d, err
 	}
-	word, err := s.instance.evaluateWord(ctx, &req)
-	e.give(ctx, p, s, err)
+	word, err := p.Instances[seat].evaluateWord(ctx, &req)
+	e.give(ctx, p, seat, err)
 	if err != nil {
 		return d, err
 	}
@@ -469,22 +413,15 @@ func (e *Engine) Authorize(ctx context.Context, req abi.HTTPRequest) (abi.Decisi
 }
 
 // Revision returns the revision in force, "" if nothing is loaded.
-func (e *Engine) Revision() Revision {
-	if p := e.pool.Load(); p != nil {
-		return p.revision
-	}
-	return ""
-}
+func (e *Engine) Revision() Revision { return Revision(e.serving.Revision()) }
 
 // Close implements Evaluator. It waits for the calls under way.
 func (e *Engine) Close(ctx context.Context) error {
 	e.change.Lock()
 	defer e.change.Unlock()
-	p := e.pool.Swap(nil)
-	if p == nil {
+	if !e.serving.Close(ctx) {
 		return nil
 	}
-	p.retire(context.WithoutCancel(ctx))
 	return e.release(ctx)
 }
 

@@ -1,14 +1,14 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host/internal/instances"
 )
 
 // ErrClosed is what an evaluator answers with after Close.
-var ErrClosed = errors.New("keymoat: the evaluator is closed")
+var ErrClosed = instances.ErrClosed
 
 var errBatchLength = fmt.Errorf("keymoat: out must be as long as reqs: %w", abi.StatusInvalidArgument)
 

@@ -3,13 +3,10 @@ package host
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -19,58 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host/internal/faulty"
 )
 
-// faultyGuest is the plugin, built anew with a call of testdata/fault.go in
-// front of every evaluation and in every buffer that the host hands over. It
-// decides as the plugin does, but fails for certain key ids. The plugin itself
-// has nothing of the kind.
-var faultyGuest = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "keymoat-fault")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	core, err := filepath.Abs("../plugin/core")
-	if err != nil {
-		return nil, err
-	}
-	fault, err := filepath.Abs("testdata/fault.go")
-	if err != nil {
-		return nil, err
-	}
-	source, err := os.ReadFile(filepath.Join(core, "exports.go"))
-	if err != nil {
-		return nil, err
-	}
-	for _, edit := range [][2]string{
-		{"{ return g.evaluate(length) }", "{ fault(g.request[:length]); return g.evaluate(length) }"},
-		{"return b[:length:length], i, true", "return fault(b[:length:length]), i, true"},
-	} {
-		if bytes.Count(source, []byte(edit[0])) != 1 {
-			return nil, errors.New("plugin/core/exports.go no longer holds " + edit[0] + "; this test has to follow")
-		}
-		source = bytes.Replace(source, []byte(edit[0]), []byte(edit[1]), 1)
-	}
-	edited := filepath.Join(dir, "exports.go")
-	overlay, _ := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(core, "exports.go"): edited,
-		filepath.Join(core, "fault.go"):   fault,
-	}})
-	err = errors.Join(os.WriteFile(edited, source, 0o644), os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o644))
-	if err != nil {
-		return nil, err
-	}
-	wasm := filepath.Join(dir, "faulty.wasm")
-	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"),
-		"-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", wasm, ".")
-	build.Dir = core
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
-	if output, err := build.CombinedOutput(); err != nil {
-		return nil, errors.New("building the faulty guest: " + err.Error() + "\n" + string(output))
-	}
-	return os.ReadFile(wasm)
-})
+var faultyGuest = sync.OnceValues(func() ([]byte, error) { return faulty.Build(faulty.Core) })
 
 func newFaultyEngine(t *testing.T, opts ...Option) *Engine {
 	t.Helper()

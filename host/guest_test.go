@@ -251,7 +251,7 @@ func TestABrokenGuestIsAnErrorAndNeverADecision(t *testing.T) {
 			serving, err := e.instantiate(ctx)
 			require.NoError(t, err)
 			e.guest = whole
-			e.workshop, e.pool.Load().slots[0].instance = workshop, serving
+			e.workshop, e.serving.Current().Instances[0] = workshop, serving
 
 			answer, err := test.call(e)
 			require.ErrorContains(t, err, test.want)
@@ -304,7 +304,7 @@ func TestAnInstanceThatGrowsIsReplacedWithoutAnError(t *testing.T) {
 		d, err := e.Authorize(t.Context(), abi.HTTPRequest{Target: "/?AccessKeyId=LTAI5tExample0000000001", SourceIP: netip.MustParseAddr("203.0.113.1")})
 		require.NoError(t, err)
 		require.Equal(t, abi.ReasonNoActivePolicy, d.Reason)
-		if i := e.pool.Load().slots[0].instance; i != nil {
+		if i := e.serving.Current().Instances[0]; i != nil {
 			require.LessOrEqual(t, i.memory.Size(), uint32(33<<20))
 		}
 	}

@@ -7,21 +7,21 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"strings"
 
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/host/internal/instances"
 )
 
-// instance is one running guest. One call at a time may use it; pool sees to
+// instance is one running guest. One call at a time may use it; instances.Set sees to
 // that. After an error of type *TrapError it must be closed: a Go guest that
 // trapped looks usable and is not.
 type instance struct {
 	module  api.Module
 	memory  api.Memory
 	request uint32 // address of the request buffer
-	words   *lastWords
+	words   *instances.LastWords
 	most    uint32 // bytes of memory; what has grown beyond is replaced
 
 	functions map[string]api.Function
@@ -37,7 +37,7 @@ type instance struct {
 	scratchSize uint32
 }
 
-func newInstance(ctx context.Context, module api.Module, words *lastWords) (*instance, error) {
+func newInstance(ctx context.Context, module api.Module, words *instances.LastWords) (*instance, error) {
 	if err := checkVersion(ctx, module); err != nil {
 		return nil, err
 	}
@@ -92,28 +92,6 @@ func (i *instance) trapped(export string, err error) error {
 	}
 	return &TrapError{Export: export, Err: err}
 }
-
-// lastWords keeps the first line that a guest writes to its standard error.
-// Nothing but its runtime writes there, before it traps: why it has to.
-type lastWords struct {
-	line []byte
-	full bool
-}
-
-func (w *lastWords) Write(b []byte) (int, error) {
-	const most = 200
-	for _, c := range b {
-		w.full = w.full || c == '\n' || len(w.line) == most
-		if !w.full {
-			w.line = append(w.line, c)
-		}
-	}
-	return len(b), nil
-}
-
-func (w *lastWords) String() string { return string(w.line) }
-
-func (w *lastWords) outOfMemory() bool { return strings.Contains(w.String(), "out of memory") }
 
 // Faults of a guest that did not trap and yet is broken.
 var (

@@ -42,7 +42,7 @@ func (o *options) wasm() ([]byte, error) {
 func WithCompilationCache(dir string) Option { return func(o *options) { o.cacheDir = dir } }
 
 // WithInstances sets how many calls can be evaluated at the same time; further
-// ones wait. Each instance takes about 3 MiB and a copy of the image. The
+// ones wait. Each instance takes about 4 MiB and a copy of the image. The
 // default is GOMAXPROCS; more than that gains nothing.
 func WithInstances(n int) Option { return func(o *options) { o.instances = n } }
 

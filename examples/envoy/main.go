@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/keymoat/keymoat/examples/internal/caller"
 	"github.com/keymoat/keymoat/plugin/envoy/envoytest"
 )
 
@@ -49,26 +50,26 @@ const accepted, rejected = "accepted", "rejected"
 // are made then.
 type scene struct {
 	title, rules, outcome string
-	calls                 []call
+	calls                 []caller.Call
 }
 
 func scenes(rules string) []scene {
 	return []scene{
-		{"The rules of filter.yaml", rules, accepted, []call{
-			{"alice from the office", alice, office, ""},
-			{"alice from home", alice, home, ""},
-			{"the robot from its VPC", robot, inside, vpc},
-			{"the robot from another VPC", robot, inside, otherVPC},
-			{"the robot from the office", robot, office, ""},
-			{"somebody without a key", "", office, ""},
+		{"The rules of filter.yaml", rules, accepted, []caller.Call{
+			{Who: "alice from the office", Key: alice, From: office},
+			{Who: "alice from home", Key: alice, From: home},
+			{Who: "the robot from its VPC", Key: robot, From: inside, VPC: vpc},
+			{Who: "the robot from another VPC", Key: robot, From: inside, VPC: otherVPC},
+			{Who: "the robot from the office", Key: robot, From: office},
+			{Who: "somebody without a key", From: office},
 		}},
-		{"Alice works from home now", strings.Replace(rules, "203.0.113.0/24", home, 1), accepted, []call{
-			{"alice from home", alice, home, ""},
-			{"alice from the office", alice, office, ""},
+		{"Alice works from home now", strings.Replace(rules, "203.0.113.0/24", home, 1), accepted, []caller.Call{
+			{Who: "alice from home", Key: alice, From: home},
+			{Who: "alice from the office", Key: alice, From: office},
 		}},
-		{"A slip of the pen", strings.Replace(rules, "203.0.113.0/24", "203.0.113.0/42", 1), rejected, []call{
-			{"alice from home", alice, home, ""},
-			{"alice from the office", alice, office, ""},
+		{"A slip of the pen", strings.Replace(rules, "203.0.113.0/24", "203.0.113.0/42", 1), rejected, []caller.Call{
+			{Who: "alice from home", Key: alice, From: home},
+			{Who: "alice from the office", Key: alice, From: office},
 		}},
 	}
 }
@@ -122,7 +123,7 @@ func run(ctx context.Context, out io.Writer) error {
 		_, said, _ := strings.Cut(line, "configuration ")
 		fmt.Fprintf(out, "%s: %s\n", scene.title, said)
 		for _, c := range scene.calls {
-			if err := c.make(ctx, address, out); err != nil {
+			if err := c.Make(ctx, address, out); err != nil {
 				return err
 			}
 		}

@@ -12,7 +12,6 @@ require (
 	github.com/keymoat/keymoat v0.0.0
 	github.com/keymoat/keymoat/host/httpguard v0.0.0
 	github.com/keymoat/keymoat/host/policysource v0.0.0
-	github.com/pires/go-proxyproto v0.15.0
 	github.com/stretchr/testify v1.12.1
 )
 
@@ -23,6 +22,7 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/googleapis/gax-go/v2 v2.24.1 // indirect
+	github.com/pires/go-proxyproto v0.15.0 // indirect
 	github.com/tetratelabs/wazero v1.12.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.46.0 // indirect

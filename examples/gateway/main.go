@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keymoat/keymoat/examples/internal/caller"
 	"github.com/keymoat/keymoat/host/policysource"
 )
 
@@ -46,23 +47,23 @@ const (
 // scenes are the rules and the calls that are made by them.
 var scenes = []struct {
 	title, rules string
-	calls        []call
+	calls        []caller.Call
 }{
-	{"The rules of policies.json", policies, []call{
-		{"alice from the office", alice, office, ""},
-		{"alice from home", alice, home, ""},
-		{"the robot from its VPC", robot, inside, vpc},
-		{"the robot from another VPC", robot, inside, otherVPC},
-		{"the robot from the office", robot, office, ""},
-		{"somebody without a key", "", office, ""},
+	{"The rules of policies.json", policies, []caller.Call{
+		{Who: "alice from the office", Key: alice, From: office},
+		{Who: "alice from home", Key: alice, From: home},
+		{Who: "the robot from its VPC", Key: robot, From: inside, VPC: vpc},
+		{Who: "the robot from another VPC", Key: robot, From: inside, VPC: otherVPC},
+		{Who: "the robot from the office", Key: robot, From: office},
+		{Who: "somebody without a key", From: office},
 	}},
-	{"Alice works from home now", strings.Replace(policies, office, home, 1), []call{
-		{"alice from home", alice, home, ""},
-		{"alice from the office", alice, office, ""},
+	{"Alice works from home now", strings.Replace(policies, office, home, 1), []caller.Call{
+		{Who: "alice from home", Key: alice, From: home},
+		{Who: "alice from the office", Key: alice, From: office},
 	}},
-	{"A slip of the pen", strings.Replace(policies, office, office+"00", 1), []call{
-		{"alice from home", alice, home, ""},
-		{"alice from the office", alice, office, ""},
+	{"A slip of the pen", strings.Replace(policies, office, office+"00", 1), []caller.Call{
+		{Who: "alice from home", Key: alice, From: home},
+		{Who: "alice from the office", Key: alice, From: office},
 	}},
 }
 
@@ -116,7 +117,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 			return ctx.Err()
 		}
 		for _, c := range scene.calls {
-			if err := c.make(ctx, listener.Addr().String(), out); err != nil {
+			if err := c.Make(ctx, listener.Addr().String(), out); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	extism "github.com/extism/go-sdk"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/host"
+	"github.com/keymoat/keymoat/host/internal/instances"
 	"github.com/keymoat/keymoat/plugin/policy"
 )
 
@@ -29,7 +29,7 @@ import (
 type Evaluator struct {
 	compiled *extism.CompiledPlugin
 	options  options
-	pool     atomic.Pointer[pool] // nil after Close
+	serving  *instances.Set[instance]
 
 	// change serialises Load, Validate and Close. It also guards workshop, an
 	// instance that reads documents and serves no requests.
@@ -91,7 +91,7 @@ func New(ctx context.Context, wasm []byte, opts ...Option) (*Evaluator, error) {
 	if e.workshop, err = e.checked(ctx); err != nil {
 		return nil, errors.Join(err, compiled.Close(ctx))
 	}
-	e.pool.Store(newPool(make([]*instance, o.instances), nil, ""))
+	e.serving = instances.New(o.instances, e.loaded, func(ctx context.Context, i *instance) { i.close(ctx) })
 	return e, nil
 }
 
@@ -117,12 +117,13 @@ func (e *Evaluator) checked(ctx context.Context) (*instance, error) {
 func (e *Evaluator) Load(ctx context.Context, policySet []byte) (host.Revision, error) {
 	e.change.Lock()
 	defer e.change.Unlock()
-	old := e.pool.Load()
-	if old == nil {
+	if e.serving.Current() == nil {
 		return "", host.ErrClosed
 	}
-	image := bytes.Clone(policySet)
-	if !policy.IsImage(policySet) {
+	var image []byte
+	if policy.IsImage(policySet) {
+		image = bytes.Clone(policySet) // the caller may change it when Load has returned
+	} else {
 		err := e.inWorkshop(ctx, "compile", policySet, func(output []byte) (err error) {
 			if image = output; !policy.IsImage(image) {
 				err = errAnswer
@@ -133,33 +134,28 @@ func (e *Evaluator) Load(ctx context.Context, policySet []byte) (host.Revision, 
 			return "", err
 		}
 	}
-	sum := sha256.Sum256(image)
-	revision := host.Revision(hex.EncodeToString(sum[:]))
-	instances := make([]*instance, e.options.instances)
-	for n := range instances {
-		var err error
-		if instances[n], err = e.loaded(ctx, image, revision); err != nil {
-			for _, i := range instances[:n] {
-				i.close(ctx)
-			}
-			return "", err
-		}
+	started, err := e.serving.Fill(ctx, image)
+	if err != nil {
+		return "", err
 	}
-	e.pool.Store(newPool(instances, image, revision))
-	// From here on every new call sees the new rules. Those under way may still
-	// use the old ones; wait for them, so that none is left when Load returns.
-	old.retire(context.WithoutCancel(ctx))
-	return revision, nil
+	revision := revisionOf(image)
+	e.serving.Replace(ctx, started, image, revision)
+	return host.Revision(revision), nil
+}
+
+func revisionOf(image []byte) string {
+	sum := sha256.Sum256(image)
+	return hex.EncodeToString(sum[:])
 }
 
 // loaded starts an instance that holds the image.
-func (e *Evaluator) loaded(ctx context.Context, image []byte, revision host.Revision) (*instance, error) {
+func (e *Evaluator) loaded(ctx context.Context, image []byte) (*instance, error) {
 	i, err := e.instantiate(ctx)
 	if err != nil {
 		return nil, err
 	}
 	output, err := i.call(ctx, "load", image)
-	if err == nil && string(output) != `{"Revision":"`+string(revision)+`"}` {
+	if err == nil && string(output) != `{"Revision":"`+revisionOf(image)+`"}` {
 		err = &host.TrapError{Export: "load", Err: errAnswer}
 	}
 	if err != nil {
@@ -196,7 +192,7 @@ func (e *Evaluator) inWorkshop(ctx context.Context, export string, document []by
 func (e *Evaluator) Validate(ctx context.Context, document []byte) (report abi.Report, err error) {
 	e.change.Lock()
 	defer e.change.Unlock()
-	if e.pool.Load() == nil {
+	if e.serving.Current() == nil {
 		return abi.Report{}, host.ErrClosed
 	}
 	err = e.inWorkshop(ctx, "validate", document, func(output []byte) error { return json.Unmarshal(output, &report) })
@@ -210,42 +206,16 @@ func (e *Evaluator) Validate(ctx context.Context, document []byte) (report abi.R
 // instance is replaced before anyone else can have it; where that fails too, the
 // next call tries again.
 func (e *Evaluator) with(ctx context.Context, use func(*instance) error) error {
-	p, s, err := e.take(ctx)
+	p, seat, err := e.serving.Take(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { p.free <- s }()
-	if s.instance == nil {
-		if s.instance, err = e.loaded(ctx, p.image, p.revision); err != nil {
-			return err
-		}
-	}
-	err = use(s.instance)
+	defer p.Give(seat)
+	err = use(p.Instances[seat])
 	if trapped(err) {
-		ctx = context.WithoutCancel(ctx)
-		s.instance.close(ctx)
-		s.instance, _ = e.loaded(ctx, p.image, p.revision)
+		_ = e.serving.Renew(ctx, p, seat)
 	}
 	return err
-}
-
-func (e *Evaluator) take(ctx context.Context) (*pool, *slot, error) {
-	for {
-		p := e.pool.Load()
-		switch {
-		case p == nil:
-			return nil, nil, host.ErrClosed
-		case p.image == nil:
-			return nil, nil, abi.StatusNotLoaded
-		}
-		select {
-		case s := <-p.free:
-			return p, s, nil
-		case <-p.retired: // another pool follows
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		}
-	}
 }
 
 // Evaluate implements host.Evaluator.
@@ -325,52 +295,14 @@ func (e *Evaluator) Explain(ctx context.Context, req abi.Request) (trace abi.Tra
 }
 
 // Revision returns the revision in force, "" if nothing is loaded.
-func (e *Evaluator) Revision() host.Revision {
-	if p := e.pool.Load(); p != nil {
-		return p.revision
-	}
-	return ""
-}
+func (e *Evaluator) Revision() host.Revision { return host.Revision(e.serving.Revision()) }
 
 // Close implements host.Evaluator. It waits for the calls under way.
 func (e *Evaluator) Close(ctx context.Context) error {
 	e.change.Lock()
 	defer e.change.Unlock()
-	p := e.pool.Swap(nil)
-	if p == nil {
+	if !e.serving.Close(ctx) {
 		return nil
 	}
-	p.retire(context.WithoutCancel(ctx))
 	return e.compiled.Close(ctx)
-}
-
-// pool is a fixed number of instances that all hold the same rules. A Load makes
-// a new pool and retires the old one, so rules are never patched.
-type pool struct {
-	image    []byte // nil if nothing is loaded; replaced instances load it
-	revision host.Revision
-	free     chan *slot
-	retired  chan struct{}
-}
-
-// slot is a place for an instance, nil if a lost one could not be replaced yet.
-type slot struct{ instance *instance }
-
-func newPool(instances []*instance, image []byte, revision host.Revision) *pool {
-	p := &pool{image: image, revision: revision, free: make(chan *slot, len(instances)), retired: make(chan struct{})}
-	for _, i := range instances {
-		p.free <- &slot{i}
-	}
-	return p
-}
-
-// retire waits until no call uses the pool any more, and closes its instances.
-// Callers that wait for one are told to look for the pool that follows.
-func (p *pool) retire(ctx context.Context) {
-	close(p.retired)
-	for range cap(p.free) {
-		if s := <-p.free; s.instance != nil {
-			s.instance.close(ctx)
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/host"
+	"github.com/keymoat/keymoat/host/internal/instances"
 )
 
 // exports are the plug-in's functions that an Evaluator calls.
@@ -23,7 +24,7 @@ var exports = []string{"load", "validate", "compile", "evaluate", "evaluate_batc
 // usable and is not.
 type instance struct {
 	plugin      *extism.Plugin
-	words       *lastWords
+	words       *instances.LastWords
 	memoryLimit uint64
 	input       []byte // reused from call to call
 }
@@ -31,7 +32,7 @@ type instance struct {
 // instantiate starts a plug-in. It gets random numbers, a clock that counts from
 // its start and a place for its last words, and nothing else of the outside.
 func (e *Evaluator) instantiate(ctx context.Context) (*instance, error) {
-	words := &lastWords{}
+	words := &instances.LastWords{}
 	config := wazero.NewModuleConfig().WithRandSource(rand.Reader).WithSysNanotime().WithStderr(words)
 	plugin, err := e.compiled.Instance(ctx, extism.PluginInstanceConfig{ModuleConfig: config})
 	if err != nil {
@@ -69,7 +70,7 @@ func (i *instance) call(ctx context.Context, export string, input []byte) ([]byt
 			return nil, said
 		}
 	}
-	if i.words.outOfMemory() && (export == "load" || export == "compile" || export == "validate") {
+	if i.words.OutOfMemory() && (export == "load" || export == "compile" || export == "validate") {
 		err = errors.Join(i.tooLarge(len(input)), err)
 	}
 	if words := i.words.String(); words != "" {
@@ -187,25 +188,3 @@ func statusNamed(line string) abi.Status {
 	}
 	return abi.StatusOK
 }
-
-// lastWords keeps the first line that a guest writes to its standard error.
-// Nothing but its runtime writes there, before it traps: why it has to.
-type lastWords struct {
-	line []byte
-	full bool
-}
-
-func (w *lastWords) Write(b []byte) (int, error) {
-	const most = 200
-	for _, c := range b {
-		w.full = w.full || c == '\n' || len(w.line) == most
-		if !w.full {
-			w.line = append(w.line, c)
-		}
-	}
-	return len(b), nil
-}
-
-func (w *lastWords) String() string { return string(w.line) }
-
-func (w *lastWords) outOfMemory() bool { return strings.Contains(w.String(), "out of memory") }

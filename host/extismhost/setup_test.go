@@ -1,9 +1,7 @@
 package extismhost_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -16,65 +14,31 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/host/extismhost"
+	"github.com/keymoat/keymoat/host/internal/faulty"
 )
 
 const plugin = "../../plugin/extism"
 
 // wasm is the plug-in, faultyWasm the plug-in that fails for certain key ids.
 var (
-	wasm       = sync.OnceValues(func() ([]byte, error) { return build() })
-	faultyWasm = sync.OnceValues(buildFaulty)
+	wasm       = sync.OnceValues(build)
+	faultyWasm = sync.OnceValues(func() ([]byte, error) { return faulty.Build(faulty.Extism) })
 )
 
-func build(flags ...string) ([]byte, error) {
+func build() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "keymoat-extism")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "plugin.wasm")
-	args := append([]string{"build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file}, flags...)
-	command := exec.Command("go", append(args, ".")...)
+	command := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, ".")
 	command.Dir = plugin
 	command.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	if output, err := command.CombinedOutput(); err != nil {
 		return nil, errors.New("building the plug-in: " + err.Error() + "\n" + string(output))
 	}
 	return os.ReadFile(file)
-}
-
-func buildFaulty() ([]byte, error) {
-	const before, after = "g.answer(call, output[:0], input)", "g.answer(call, output[:0], fault(input))"
-	dir, err := os.MkdirTemp("", "keymoat-extism")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	folder, err := filepath.Abs(plugin)
-	if err != nil {
-		return nil, err
-	}
-	fault, err := filepath.Abs("testdata/fault.go")
-	if err != nil {
-		return nil, err
-	}
-	source, err := os.ReadFile(filepath.Join(folder, "exports.go"))
-	if err != nil {
-		return nil, err
-	}
-	if bytes.Count(source, []byte(before)) != 1 {
-		return nil, errors.New("plugin/extism/exports.go no longer holds " + before + "; this test has to follow")
-	}
-	edited, overlay := filepath.Join(dir, "exports.go"), filepath.Join(dir, "overlay.json")
-	replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(folder, "exports.go"): edited,
-		filepath.Join(folder, "fault.go"):   fault,
-	}})
-	err = errors.Join(os.WriteFile(edited, bytes.Replace(source, []byte(before), []byte(after), 1), 0o644), os.WriteFile(overlay, replace, 0o644))
-	if err != nil {
-		return nil, err
-	}
-	return build("-overlay", overlay)
 }
 
 func newEvaluator(t testing.TB, module func() ([]byte, error), opts ...extismhost.Option) *extismhost.Evaluator {

@@ -109,10 +109,13 @@ func facts() any {
 		Statuses                           []value
 		Errors, Warnings                   []abi.FindingCode
 		MoreFindings                       abi.FindingCode
-		Exports                            []string
+		Steps                              []abi.StepName
+		Verdicts                           []abi.Verdict
+		IDPattern, VPCIDPattern            string
+		Functions                          []function
 		MaxAccessKeyID, MaxField           int
 		HeaderSize, MaxRequest, BufferSize int
-		SourceNone, SourceText             int
+		SourceNone, SourceText, SourceIPv4 int
 		FlagDenyMissing                    int
 	}{
 		Release: abi.Release, ABIMajor: abi.VersionMajor, ABIMinor: abi.VersionMinor,
@@ -124,10 +127,11 @@ func facts() any {
 			{"Network", "The class of the call: from a VPC if it carries a VPC id, else public.", values(abi.Networks())},
 		},
 		Statuses: statuses(), Errors: abi.ErrorCodes(), Warnings: abi.WarningCodes(), MoreFindings: abi.CodeMoreFindings,
-		Exports:        exports(),
+		Steps: abi.Steps(), Verdicts: abi.Verdicts(), IDPattern: abi.IDPattern, VPCIDPattern: abi.VPCIDPattern,
+		Functions:      functions(),
 		MaxAccessKeyID: abi.MaxAccessKeyID, MaxField: abi.MaxField,
 		HeaderSize: abi.RequestHeaderSize, MaxRequest: abi.MaxRequestSize, BufferSize: abi.RequestBufferSize,
-		SourceNone: abi.SourceNone, SourceText: abi.SourceText, FlagDenyMissing: abi.HTTPFlagDenyMissing,
+		SourceNone: abi.SourceNone, SourceText: abi.SourceText, SourceIPv4: abi.SourceIPv4, FlagDenyMissing: abi.HTTPFlagDenyMissing,
 	}
 }
 
@@ -150,9 +154,20 @@ func statuses() []value {
 	return out
 }
 
-// exports returns the guest's functions, sorted.
-func exports() []string {
-	return slices.Sorted(maps.Keys(abi.Exports()))
+// function is a function of the guest.
+type function struct {
+	Name string
+	abi.Signature
+}
+
+// functions returns the guest's functions, sorted by name.
+func functions() []function {
+	var out []function
+	signatures := abi.Exports()
+	for _, name := range slices.Sorted(maps.Keys(signatures)) {
+		out = append(out, function{name, signatures[name]})
+	}
+	return out
 }
 
 // upper spells a name as a constant: "SourceIPNotListed" is SOURCE_IP_NOT_LISTED.

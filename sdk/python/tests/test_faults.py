@@ -25,7 +25,6 @@ from keymoat import (
     WorkLimitError,
     _guest,
 )
-from keymoat._abi import EXPORTS
 
 WAT = (Path(__file__).parent / "guest.wat").read_text()
 ALLOWS, DENIES = b"KEYMOAT\0A", b"KEYMOAT\0D"
@@ -176,7 +175,3 @@ def test_what_does_not_fit_the_memory_is_refused_and_the_old_rules_stay() -> Non
     assert evaluator.evaluate(Request(LISTED, "203.0.113.1")).allowed
     with Evaluator.from_json(large) as unlimited:
         assert unlimited.evaluate(Request("k7", "203.0.113.7")).allowed
-
-
-def test_signatures_are_known_of_every_export() -> None:
-    assert set(_guest._SIGNATURES) == set(EXPORTS)

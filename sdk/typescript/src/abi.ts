@@ -19,7 +19,11 @@ export const MAX_REQUEST_SIZE = 1682;
 export const REQUEST_BUFFER_SIZE = 2048;
 export const SOURCE_NONE = 0;
 export const SOURCE_TEXT = 1;
+export const SOURCE_IPV4 = 4;
 export const HTTP_FLAG_DENY_MISSING = 1;
+
+/** The pattern of a whole id of a VPC. */
+export const VPC_ID = /^vpc-[0-9a-z]{1,64}$/;
 
 /** The functions of the guest. */
 export const EXPORTS = [
@@ -144,3 +148,9 @@ export const FINDING_CODES = [
   "MoreFindings",
 ] as const;
 export type FindingCode = (typeof FINDING_CODES)[number];
+
+/** The questions of an evaluation, in their order. */
+export type StepName = "Credential" | "Service" | "Owner" | "Policy" | "Network" | "Source";
+
+/** What became of a statement. */
+export type Verdict = "OtherNetwork" | "OtherVPC" | "Applies" | "NotListed" | "Matched";

@@ -1,7 +1,7 @@
 // What goes in and comes out: documents as the cloud spells them, requests and
 // answers in the spelling of this language.
 
-import type { Effect, FindingCode, Level, Network, Reason } from "./abi.js";
+import type { Effect, FindingCode, Level, Network, Reason, StepName, Verdict } from "./abi.js";
 
 /** A call to be judged. An empty string is an absent field. */
 export interface Request {
@@ -59,7 +59,7 @@ export interface Trace {
 }
 
 export interface Step {
-  readonly step: "Credential" | "Service" | "Owner" | "Policy" | "Network" | "Source";
+  readonly step: StepName;
   /** For people; it may change between releases. */
   readonly answer: string;
   /** On the step that decided. */
@@ -73,7 +73,7 @@ export interface StatementVerdict {
   readonly statement: number;
   readonly type: StatementType;
   readonly value?: string;
-  readonly verdict: "OtherNetwork" | "OtherVPC" | "Applies" | "NotListed" | "Matched";
+  readonly verdict: Verdict;
   readonly entry?: string;
 }
 

@@ -1,6 +1,7 @@
 // Judges HTTP requests for the handlers in fetch.ts and express.ts: from whom a
 // request comes, and whether it may go on.
 
+import { VPC_ID } from "./abi.js";
 import { Block, formatAddress, parseAddress, parseIPv4, type Groups } from "./address.js";
 import { denialJSON, isFault, problemOf, type Problem } from "./denial.js";
 import type { Decision, HTTPRequest } from "./documents.js";
@@ -76,7 +77,7 @@ export class Guard {
     this.#authorizer = authorizer;
     this.#options = options;
     this.#proxies = (options.forwardedFor ?? []).map((network) => new Block(network));
-    if (options.vpc !== undefined && !/^vpc-[0-9a-z]{1,64}$/.test(options.vpc)) {
+    if (options.vpc !== undefined && !VPC_ID.test(options.vpc)) {
       throw new TypeError(`${JSON.stringify(options.vpc)} is not the id of a VPC`);
     }
   }

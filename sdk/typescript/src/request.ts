@@ -5,6 +5,7 @@ import {
   HTTP_FLAG_DENY_MISSING,
   MAX_FIELD,
   MAX_REQUEST_SIZE,
+  SOURCE_IPV4,
   SOURCE_NONE,
   SOURCE_TEXT,
   STATUS_CODES,
@@ -12,8 +13,6 @@ import {
 } from "./abi.js";
 import { parseIPv4 } from "./address.js";
 import type { HTTPRequest, Request } from "./documents.js";
-
-const SOURCE_IPV4 = 4;
 
 const INVALID_REQUEST = -STATUS_CODES.indexOf("InvalidRequest");
 const INVALID_ACCESS_KEY_ID = -STATUS_CODES.indexOf("InvalidAccessKeyId");

@@ -27,24 +27,29 @@ SOURCE_NONE: Final = 0
 SOURCE_TEXT: Final = 1
 HTTP_FLAG_DENY_MISSING: Final = 1
 
-EXPORTS: Final = (
-    "_initialize",
-    "keymoat_abi_version",
-    "keymoat_alloc",
-    "keymoat_authorize",
-    "keymoat_compile",
-    "keymoat_evaluate",
-    "keymoat_evaluate_batch",
-    "keymoat_evaluate_json",
-    "keymoat_explain",
-    "keymoat_free",
-    "keymoat_info",
-    "keymoat_load",
-    "keymoat_request_buffer",
-    "keymoat_result",
-    "keymoat_revision",
-    "keymoat_validate",
-)
+# Patterns of a whole id.
+ID_PATTERN: Final = "[0-9A-Za-z._=-]{1,128}"
+VPC_ID_PATTERN: Final = "vpc-[0-9a-z]{1,64}"
+
+# The functions of the guest: what goes in, and what comes out.
+EXPORTS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "_initialize": ((), ()),
+    "keymoat_abi_version": ((), ("i32",)),
+    "keymoat_alloc": (("i32",), ("i32",)),
+    "keymoat_authorize": (("i32", "i32"), ("i64",)),
+    "keymoat_compile": (("i32", "i32"), ("i32",)),
+    "keymoat_evaluate": (("i32",), ("i64",)),
+    "keymoat_evaluate_batch": (("i32", "i32", "i32"), ("i32",)),
+    "keymoat_evaluate_json": (("i32", "i32"), ("i32",)),
+    "keymoat_explain": (("i32", "i32"), ("i32",)),
+    "keymoat_free": (("i32",), ("i32",)),
+    "keymoat_info": ((), ("i32",)),
+    "keymoat_load": (("i32", "i32"), ("i32",)),
+    "keymoat_request_buffer": ((), ("i32",)),
+    "keymoat_result": ((), ("i64",)),
+    "keymoat_revision": ((), ("i32",)),
+    "keymoat_validate": (("i32", "i32"), ("i32",)),
+}
 
 
 class Status(IntEnum):

@@ -19,27 +19,6 @@ from keymoat._errors import GuestError, TooLargeError, TrapError, WorkLimitError
 
 _WASI = "wasi_snapshot_preview1"
 
-# The signatures of abi/README.md. Calls go past wasmtime's own checks, so a
-# guest is refused whose exports have others.
-_SIGNATURES: dict[str, tuple[int, tuple[str, ...]]] = {  # how many i32 go in, what comes out
-    "_initialize": (0, ()),
-    "keymoat_abi_version": (0, ("i32",)),
-    "keymoat_alloc": (1, ("i32",)),
-    "keymoat_authorize": (2, ("i64",)),
-    "keymoat_compile": (2, ("i32",)),
-    "keymoat_evaluate": (1, ("i64",)),
-    "keymoat_evaluate_batch": (3, ("i32",)),
-    "keymoat_evaluate_json": (2, ("i32",)),
-    "keymoat_explain": (2, ("i32",)),
-    "keymoat_free": (1, ("i32",)),
-    "keymoat_info": (0, ("i32",)),
-    "keymoat_load": (2, ("i32",)),
-    "keymoat_request_buffer": (0, ("i32",)),
-    "keymoat_result": (0, ("i64",)),
-    "keymoat_revision": (0, ("i32",)),
-    "keymoat_validate": (2, ("i32",)),
-}
-
 # A call that does not end is stopped by counting what it does, about one unit
 # for each instruction, and not by a clock: that needs no thread, works while
 # the interpreter is locked, and gives the same answer on a slow machine.
@@ -100,12 +79,13 @@ def _check(compiled: wasmtime.Module) -> None:
     found = {e.name: e.type for e in compiled.exports}
     if not isinstance(found.get("memory"), wasmtime.MemoryType):
         raise GuestError("unusable guest: it does not export its memory")
-    for name in EXPORTS:
-        count, results = _SIGNATURES[name]
+    # Calls go past wasmtime's own checks, so a guest is refused whose exports
+    # have other signatures.
+    for name, (params, results) in EXPORTS.items():
         f = found.get(name)
         if not isinstance(f, wasmtime.FuncType):
             raise GuestError(f"unusable guest: it does not export the function {name}")
-        if [str(p) for p in f.params] != ["i32"] * count or tuple(str(r) for r in f.results) != results:
+        if tuple(str(p) for p in f.params) != params or tuple(str(r) for r in f.results) != results:
             raise GuestError(f"unusable guest: {name} has another signature")
 
 
@@ -132,7 +112,7 @@ class Instance:
         calls = Calls(self._store)
         self._functions = {
             name: calls.function(exports[name], results[0], brief=name in _BRIEF)  # type: ignore[arg-type]
-            for name, (_, results) in _SIGNATURES.items()
+            for name, (_, results) in EXPORTS.items()
             if results
         }
         version = self._call("keymoat_abi_version", 0)

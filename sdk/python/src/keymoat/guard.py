@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from keymoat._abi import MAX_ACCESS_KEY_ID, MAX_FIELD
+from keymoat._abi import ID_PATTERN, MAX_FIELD, VPC_ID_PATTERN
 from keymoat._denial import FAULTS, Denial, problem_of
 from keymoat._errors import KeymoatError
 from keymoat._evaluator import Evaluator
@@ -21,8 +21,8 @@ from keymoat._source import Proxies, UnreadableError, peer_of
 
 _log = logging.getLogger("keymoat.guard")
 
-_ACCOUNT = re.compile(rf"[0-9A-Za-z._=-]{{1,{MAX_ACCESS_KEY_ID}}}")
-_VPC = re.compile("vpc-[0-9a-z]{1,64}")
+_ACCOUNT = re.compile(ID_PATTERN)
+_VPC = re.compile(VPC_ID_PATTERN)
 
 _HEADERS = (
     (b"content-type", b"application/json"),
