@@ -44,16 +44,13 @@ func recovered(w *uint64) {
 	}
 }
 
-// fail makes an error the result, as JSON, and returns its status.
-func (g *guest) fail(err error) abi.Status {
-	g.result = policy.AppendError(g.result[:0], err)
-	switch e := err.(type) {
-	case *abi.Error:
-		return e.Status
-	case abi.Status:
-		return e
-	}
-	return abi.StatusInternal
+// fail makes an error the result, as JSON, and returns its status. It is out of
+// line to keep the guest small.
+//
+//go:noinline
+func (g *guest) fail(err error) (s abi.Status) {
+	g.result, s = policy.AppendError(g.result[:0], err)
+	return s
 }
 
 // load replaces the rules; on error the former ones stay. It keeps b.

@@ -37,24 +37,14 @@ type function func(g *guest, out, input []byte) ([]byte, error)
 func (g *guest) answer(call function, out, input []byte) (answer []byte, s abi.Status) {
 	defer func() {
 		if recover() != nil {
-			answer, s = policy.AppendError(out, abi.StatusInternal), abi.StatusInternal
+			answer, s = policy.AppendError(out, abi.StatusInternal)
 		}
 	}()
 	answer, err := call(g, out, input)
 	if err == nil {
 		return answer, abi.StatusOK
 	}
-	return policy.AppendError(out, err), statusOf(err)
-}
-
-func statusOf(err error) abi.Status {
-	switch e := err.(type) {
-	case *abi.Error:
-		return e.Status
-	case abi.Status:
-		return e
-	}
-	return abi.StatusInternal
+	return policy.AppendError(out, err)
 }
 
 // rules returns the evaluator in force.
@@ -149,7 +139,7 @@ func (g *guest) evaluateBatch(out, input []byte) ([]byte, error) {
 		// refuses it, as it does an empty line.
 		answer, err := appendDecision(out, e, line)
 		if err != nil {
-			answer = policy.AppendError(out, err)
+			answer, _ = policy.AppendError(out, err)
 		}
 		out = append(answer, '\n')
 	}

@@ -264,7 +264,7 @@ func TestAMessageDoesNotCiteWithoutEnd(t *testing.T) {
 		}
 		_, err := Load([]byte(document))
 		require.Error(t, err)
-		require.True(t, json.Valid(AppendError(nil, err)))
+		require.True(t, json.Valid(appendedError(nil, err)))
 	}
 }
 

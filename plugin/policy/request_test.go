@@ -166,5 +166,5 @@ func requireRequestError(t *testing.T, err error) {
 	require.Contains(t, []abi.Status{abi.StatusInvalidRequest, abi.StatusInvalidAccessKeyID, abi.StatusInvalidSourceIP}, e.Status)
 	require.NotEmpty(t, e.Message)
 	require.Nil(t, e.Report)
-	require.True(t, json.Valid(AppendError(nil, err)))
+	require.True(t, json.Valid(appendedError(nil, err)))
 }

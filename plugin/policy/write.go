@@ -131,7 +131,7 @@ func (w *writer) findings(name string, all []abi.Finding) {
 
 // AppendError appends the JSON form of an error: {"Error":{"Code","Message"}},
 // with the report of an invalid document.
-func AppendError(b []byte, err error) []byte {
+func AppendError(b []byte, err error) ([]byte, abi.Status) {
 	e := asError(err)
 	w := writer{b: b}
 	w.open("{")
@@ -145,7 +145,7 @@ func AppendError(b []byte, err error) []byte {
 	}
 	w.close("}")
 	w.close("}")
-	return w.b
+	return w.b, e.Status
 }
 
 func asError(err error) *abi.Error {

@@ -115,8 +115,15 @@ func TestAnErrorIsWrittenAsEncodingJSONWould(t *testing.T) {
 	} {
 		var want errorJSON
 		want.Error.Code, want.Error.Message, want.Error.Report = c.code, c.message, c.report
-		requireWritten(t, want, AppendError(nil, c.err))
+		got, status := AppendError(nil, c.err)
+		requireWritten(t, want, got)
+		require.Equal(t, c.code, status.String())
 	}
+}
+
+func appendedError(b []byte, err error) []byte {
+	b, _ = AppendError(b, err)
+	return b
 }
 
 func TestInfoTellsWhatIsLoaded(t *testing.T) {
@@ -141,7 +148,7 @@ func TestWritersAppend(t *testing.T) {
 	trace, err := e.Explain(smallRequests()[0])
 	require.NoError(t, err)
 	for _, appended := range [][]byte{
-		AppendReport([]byte("before"), &abi.Report{}), AppendError([]byte("before"), abi.StatusNotLoaded),
+		AppendReport([]byte("before"), &abi.Report{}), appendedError([]byte("before"), abi.StatusNotLoaded),
 		AppendTrace([]byte("before"), &trace), AppendInfo([]byte("before"), e),
 	} {
 		rest, ok := bytes.CutPrefix(appended, []byte("before"))
