@@ -80,6 +80,12 @@ func closingBracket(document []byte, at, most int) (end, level int) {
 			if level++; level > most {
 				return at, level
 			}
+			if end := flatArray(document, at); end > 0 {
+				at = end
+				if level--; level == 0 {
+					return at + 1, 0
+				}
+			}
 		case '}', ']':
 			if level--; level <= 0 {
 				return at + 1, 0
