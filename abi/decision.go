@@ -1,9 +1,6 @@
 package abi
 
-import (
-	"net/netip"
-	"strconv"
-)
+import "strconv"
 
 // DenialCode is the error code that a refused caller sees, the cloud's own.
 const DenialCode = "InvalidAccessKeyId.AccessPolicyDenied"
@@ -122,7 +119,7 @@ type Decision struct {
 	Level     Level
 	Network   Network
 	Statement int
-	Entry     netip.Prefix
+	Entry     Prefix
 }
 
 // Allowed reports whether the call may go on. It is false for the zero Decision.
@@ -203,13 +200,13 @@ func (w Word) Append(b []byte) []byte {
 // Decision unpacks the word. The source address of the request restores the
 // matched entry. The status is not StatusOK if the word holds one, and
 // StatusInternal if it holds a value that no evaluator returns.
-func (w Word) Decision(source netip.Addr) (d Decision, s Status) {
+func (w Word) Decision(source Addr) (d Decision, s Status) {
 	s = w.Unpack(source, &d)
 	return d, s
 }
 
 // Unpack is Decision into d, which spares a copy where every nanosecond counts.
-func (w Word) Unpack(source netip.Addr, d *Decision) Status {
+func (w Word) Unpack(source Addr, d *Decision) Status {
 	*d = Decision{}
 	if s := w.Status(); s != StatusOK {
 		return s

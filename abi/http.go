@@ -1,9 +1,6 @@
 package abi
 
-import (
-	"net/netip"
-	"unsafe"
-)
+import "unsafe"
 
 // HTTPRequest is what is needed of an HTTP request to find the AccessKey id
 // that it claims and to judge it. Headers need hold only those that can carry
@@ -12,12 +9,12 @@ type HTTPRequest struct {
 	Target  string       `json:"Target"` // request target as on the wire: path and query
 	Headers []HTTPHeader `json:"Headers,omitempty"`
 
-	SourceIP  netip.Addr `json:"SourceIp"`
-	VPCID     string     `json:"VpcId,omitempty"`
-	AccountID string     `json:"AccountId,omitempty"`
-	Service   string     `json:"Service,omitempty"`
-	Action    string     `json:"Action,omitempty"`
-	Protocol  string     `json:"Protocol,omitempty"`
+	SourceIP  Addr   `json:"SourceIp"`
+	VPCID     string `json:"VpcId,omitempty"`
+	AccountID string `json:"AccountId,omitempty"`
+	Service   string `json:"Service,omitempty"`
+	Action    string `json:"Action,omitempty"`
+	Protocol  string `json:"Protocol,omitempty"`
 
 	// DenyMissingAccessKey makes a request without a key id a denial.
 	DenyMissingAccessKey bool `json:"DenyMissingAccessKey,omitempty"`

@@ -1,20 +1,17 @@
 package abi
 
-import (
-	"net/netip"
-	"unsafe"
-)
+import "unsafe"
 
 // Request is one call to be judged. An empty string is an absent field; only
 // AccessKeyID and SourceIP are required.
 type Request struct {
-	AccessKeyID string     `json:"AccessKeyId"`
-	SourceIP    netip.Addr `json:"SourceIp"`
-	VPCID       string     `json:"VpcId,omitempty"`
-	AccountID   string     `json:"AccountId,omitempty"`
-	Service     string     `json:"Service,omitempty"`
-	Action      string     `json:"Action,omitempty"`
-	Protocol    string     `json:"Protocol,omitempty"`
+	AccessKeyID string `json:"AccessKeyId"`
+	SourceIP    Addr   `json:"SourceIp"`
+	VPCID       string `json:"VpcId,omitempty"`
+	AccountID   string `json:"AccountId,omitempty"`
+	Service     string `json:"Service,omitempty"`
+	Action      string `json:"Action,omitempty"`
+	Protocol    string `json:"Protocol,omitempty"`
 }
 
 // Limits of a request, in bytes.
@@ -143,10 +140,8 @@ func decodeRequest(b []byte, keySize int) (r Request, n int, s Status) {
 	r.Action = text[service:action]
 	r.Protocol = text[action:protocol]
 	switch b[0] {
-	case SourceIPv4:
-		r.SourceIP = netip.AddrFrom4([4]byte(b[8:12]))
-	case SourceIPv6:
-		r.SourceIP = netip.AddrFrom16([16]byte(b[8:24])).Unmap()
+	case SourceIPv4, SourceIPv6:
+		r.SourceIP = SourceAddr(b[0], [16]byte(b[8:24]))
 	case SourceText:
 		r.SourceIP = ParseSource(text[protocol:])
 	case SourceNone:
@@ -156,13 +151,26 @@ func decodeRequest(b []byte, keySize int) (r Request, n int, s Status) {
 	return r, n, StatusOK
 }
 
+// SourceAddr returns the source address of a binary request, of which kind is
+// byte 0 and b the bytes from 8 to 23. It is the zero Addr for any other kind
+// than SourceIPv4 and SourceIPv6.
+func SourceAddr(kind uint8, b [16]byte) Addr {
+	switch kind {
+	case SourceIPv4:
+		return addrFrom4([4]byte(b[:4]))
+	case SourceIPv6:
+		return addrFrom16(b).Unmap()
+	}
+	return Addr{}
+}
+
 // ParseSource reads a source address: IPv4 or IPv6, an IPv4-mapped one as the
 // IPv4 address it maps. Zones, ports, leading zeros, surrounding space and
 // host names make it unreadable, and the result the zero Addr.
-func ParseSource(s string) netip.Addr {
-	ip, err := netip.ParseAddr(s)
+func ParseSource(s string) Addr {
+	ip, err := parseAddr(s)
 	if err != nil || ip.Zone() != "" {
-		return netip.Addr{}
+		return Addr{}
 	}
 	return ip.Unmap()
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"encoding/base64"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 	"github.com/keymoat/keymoat/plugin/policy"
@@ -182,12 +182,12 @@ func (r configReader) vpcSource() (s vpcSource) {
 	return s
 }
 
-func (r configReader) blocks() (blocks []netip.Prefix) {
+func (r configReader) blocks() (blocks []ip.Prefix) {
 	n, ok := r.array(func() {
 		if s, ok := r.text(); ok {
-			block, ok := parseBlock(s)
-			if !ok {
-				r.error(abi.CodeInvalidEntry, "must be an IPv4 or IPv6 address or CIDR block")
+			block, _, err := ip.ParsePrefix(s)
+			if err != nil {
+				r.error(abi.CodeInvalidEntry, err.Error())
 			}
 			blocks = append(blocks, block)
 		}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 )
 
 // sourcePath is where Envoy tells the address that a request comes from. Which
@@ -35,7 +35,7 @@ func (s *source) parse(text string) {
 	}
 	s.seen, s.direct = host, isPort(port)
 	if port != "" {
-		s.set(abi.ParseSource(host))
+		s.set(parseSource(host))
 	}
 }
 
@@ -69,36 +69,45 @@ func (s *source) parseIPv4(text string) bool {
 
 func isPort(port string) bool { return port != "" && port != "0" }
 
-func (s *source) set(ip netip.Addr) {
+func (s *source) set(a ip.Addr) {
 	switch {
-	case ip.Is4():
-		b := ip.As4()
+	case a.Is4():
+		b := a.As4()
 		s.kind = abi.SourceIPv4
 		copy(s.ip[:], b[:])
-	case ip.Is6():
-		s.kind, s.ip = abi.SourceIPv6, ip.As16()
+	case a.Is6():
+		s.kind, s.ip = abi.SourceIPv6, a.As16()
 	default:
 		s.kind = abi.SourceNone
 	}
 }
 
-// addr is not valid if the address cannot be read.
-func (s *source) addr() netip.Addr {
+// addr is the address as requests hold it, not valid if it cannot be read.
+func (s *source) addr() abi.Addr { return abi.SourceAddr(s.kind, s.ip) }
+
+// peer is the address as it is looked for in blocks.
+func (s *source) peer() ip.Addr {
 	switch s.kind {
 	case abi.SourceIPv4:
-		return netip.AddrFrom4([4]byte(s.ip[:4]))
+		return ip.AddrFrom4([4]byte(s.ip[:4]))
 	case abi.SourceIPv6:
-		return netip.AddrFrom16(s.ip)
+		return ip.AddrFrom16(s.ip)
 	}
-	return netip.Addr{}
+	return ip.Addr{}
+}
+
+// parseSource reads an address; the zero Addr stands for one that cannot be read.
+func parseSource(text string) ip.Addr {
+	a, _ := ip.ParseAddr(text)
+	return a.Unmap()
 }
 
 // parsePeer reads an address with or without a port.
-func parsePeer(text string) netip.Addr {
-	if ip := abi.ParseSource(text); ip.IsValid() {
-		return ip
+func parsePeer(text string) ip.Addr {
+	if a := parseSource(text); a.IsValid() {
+		return a
 	}
 	var s source
 	s.parse(text)
-	return s.addr()
+	return s.peer()
 }

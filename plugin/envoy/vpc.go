@@ -1,20 +1,20 @@
 package main
 
 import (
-	"net/netip"
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 	"github.com/keymoat/keymoat/plugin/denial"
 )
 
 // vpcSource says where the VPC id of a request comes from.
 type vpcSource struct {
 	from    vpcFrom
-	value   string         // vpcStatic
-	path    string         // vpcTLV: the property
-	header  string         // vpcHeader, in lower case
-	trusted []netip.Prefix // vpcHeader
+	value   string      // vpcStatic
+	path    string      // vpcTLV: the property
+	header  string      // vpcHeader, in lower case
+	trusted []ip.Prefix // vpcHeader
 }
 
 type vpcFrom uint8
@@ -91,7 +91,7 @@ func (f *filter) findVPC(c *config, r *request) denial.Problem {
 
 // isTrusted reports whether the peer of the connection may set the VPC header.
 func (f *filter) isTrusted(c *config, s *source) bool {
-	peer := s.addr()
+	peer := s.peer()
 	if !s.direct {
 		value, found := f.host.property(peerPath)
 		if found != present {
@@ -105,16 +105,4 @@ func (f *filter) isTrusted(c *config, s *source) bool {
 		}
 	}
 	return false
-}
-
-// parseBlock reads an address or a CIDR block, host bits masked.
-func parseBlock(s string) (block netip.Prefix, ok bool) {
-	if ip := abi.ParseSource(s); ip.IsValid() {
-		return netip.PrefixFrom(ip, ip.BitLen()), true
-	}
-	block, err := netip.ParsePrefix(s)
-	if err != nil || block.Addr().Is4In6() {
-		return netip.Prefix{}, false
-	}
-	return block.Masked(), true
 }

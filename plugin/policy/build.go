@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 )
 
 // Compile compiles a policy set, or a bare access key policy, to its image.
@@ -345,9 +346,9 @@ func (x *indexBuilder) appendTo(image []byte, base uint32, owners []uint32) []by
 }
 
 // listRecord returns the record of an address list.
-func listRecord(entries []block) (record []byte) {
+func listRecord(entries []ip.Prefix) (record []byte) {
 	order := sortBlocks(entries)
-	ipv4, ipv6 := segments(entries, order, true), segments(entries, order, false)
+	ipv4, ipv6 := segments(entries, order, ip.AddrFrom4([4]byte{})), segments(entries, order, ip.AddrFrom16([16]byte{}))
 
 	var leaves []byte
 	var pivots []segment
@@ -363,7 +364,8 @@ func listRecord(entries []block) (record []byte) {
 	record = append(record, leaves...)
 	record[nodeLeaves], record[nodeIPv6s] = byte(len(pivots)), byte(len(ipv6))
 	for _, s := range ipv6 {
-		for _, v := range []uint64{s.first.hi, s.first.hi >> 32, s.first.lo, s.first.lo >> 32} {
+		hi, lo := s.first.Halves()
+		for _, v := range []uint64{hi, hi >> 32, lo, lo >> 32} {
 			record = append32(record, uint32(v))
 		}
 	}
@@ -380,7 +382,8 @@ func appendNode(record []byte, all []segment) []byte {
 	for i := range nodeEntries {
 		first[i] = ^uint32(0)
 		if i < len(all) {
-			first[i], labels[i] = uint32(all[i].first.hi>>32), all[i].label
+			hi, _ := all[i].first.Halves()
+			first[i], labels[i] = uint32(hi>>32), all[i].label
 		} else if i > 0 {
 			labels[i] = labels[i-1]
 		}
@@ -393,32 +396,32 @@ func appendNode(record []byte, all []segment) []byte {
 }
 
 // sortBlocks returns the indices of the blocks in their order.
-func sortBlocks(all []block) []int {
-	return indices(len(all), func(i, j int) bool { return all[i].before(all[j]) })
+func sortBlocks(all []ip.Prefix) []int {
+	return indices(len(all), func(i, j int) bool { return all[i].Before(all[j]) })
 }
 
 // segment is a run of addresses up to the next one.
 type segment struct {
-	first address
+	first ip.Addr
 	label byte
 }
 
 // segments parts the addresses of a family from the lowest on.
-func segments(entries []block, order []int, ipv4 bool) []segment {
+func segments(entries []ip.Prefix, order []int, lowest ip.Addr) []segment {
 	var s sweep
 	for _, i := range order {
 		entry := entries[i]
-		if entry.ipv4 != ipv4 {
+		if entry.Addr().Is4() != lowest.Is4() {
 			continue
 		}
 		if s.parts == nil {
-			s.begin(address{}, 0)
+			s.begin(lowest, 0)
 		}
-		for len(s.open) > 0 && !s.open[len(s.open)-1].holds(entry) {
+		for len(s.open) > 0 && !s.open[len(s.open)-1].Holds(entry) {
 			s.leave()
 		}
 		s.open = append(s.open, entry)
-		s.begin(entry.first, entry.bits+1)
+		s.begin(entry.Addr(), label(entry))
 	}
 	for len(s.open) > 0 {
 		s.leave()
@@ -429,12 +432,12 @@ func segments(entries []block, order []int, ipv4 bool) []segment {
 // sweep is the state of segments. Open are the entries that it is inside of:
 // blocks nest, so the last of them is the innermost.
 type sweep struct {
-	open  []block
+	open  []ip.Prefix
 	parts []segment
 }
 
 //go:noinline
-func (s *sweep) begin(at address, label byte) {
+func (s *sweep) begin(at ip.Addr, label byte) {
 	if n := len(s.parts); n > 0 && s.parts[n-1].first == at { // the part before it is empty
 		s.parts = s.parts[:n-1]
 	}
@@ -446,11 +449,14 @@ func (s *sweep) begin(at address, label byte) {
 // leave closes the innermost entry: behind its last address the one around it goes on.
 func (s *sweep) leave() {
 	n := len(s.open) - 1
-	next, label := s.open[n].last().next(), byte(0)
+	next, around := s.open[n].Next(), byte(0)
 	if s.open = s.open[:n]; n > 0 {
-		label = s.open[n-1].bits + 1
+		around = label(s.open[n-1])
 	}
-	if next != (address{}) {
-		s.begin(next, label)
+	if next.IsValid() {
+		s.begin(next, around)
 	}
 }
+
+// label is what stands in a segment for the entry that decides there.
+func label(entry ip.Prefix) byte { return byte(entry.Bits() + 1) }

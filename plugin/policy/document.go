@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 )
 
 // The fields of the documents, as abi/schema describes them.
@@ -334,7 +335,7 @@ func (l *entryList) warn(f *findings, code abi.FindingCode, base string, i int, 
 // listReader reads one IPList, which is known to be JSON.
 type listReader struct {
 	*reader
-	entries []block
+	entries []ip.Prefix
 	origins []origin // of the entries
 	total   int      // of entries, readable or not
 }
@@ -392,9 +393,9 @@ func (r *listReader) split(at int32) {
 		}
 		if word := text[from:to]; word != "" {
 			r.total++
-			p, masked, problem := parseEntry(word)
-			if problem != "" {
-				r.cite(abi.CodeInvalidEntry, "", word, " "+problem)
+			p, masked, err := ip.ParsePrefix(word)
+			if err != nil {
+				r.cite(abi.CodeInvalidEntry, "", word, " "+err.Error())
 			} else if len(r.entries) < abi.MaxEntries { // more are refused anyway
 				r.entries, r.origins = append(r.entries, p), append(r.origins, origin{at, masked})
 			}
@@ -427,7 +428,7 @@ func (r *listReader) doubts(l *entryList) {
 }
 
 // covers returns for each entry the index of another that holds all of it, or -1.
-func covers(entries []block) []int {
+func covers(entries []ip.Prefix) []int {
 	// Wider blocks stand before the narrower ones that they hold, and blocks
 	// either nest or are disjoint: only the last that nothing covered counts.
 	order := sortBlocks(entries)
@@ -437,7 +438,7 @@ func covers(entries []block) []int {
 	}
 	widest := -1
 	for _, i := range order {
-		if widest >= 0 && entries[widest].holds(entries[i]) {
+		if widest >= 0 && entries[widest].Holds(entries[i]) {
 			cover[i] = widest
 		} else {
 			widest = i
@@ -451,7 +452,7 @@ func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	if p.state == stateActive && hasStatements && len(p.statements) == 0 {
 		d.warnings.add(abi.CodeNoStatements, d.here()+"/Statements", "the policy is Active without statements: it refuses every call")
 	}
-	var all []block
+	var all []ip.Prefix
 	for _, s := range p.statements {
 		if s.vpc == abi.AllowAllVPC {
 			all = append(all, s.list.entries...)
@@ -467,7 +468,7 @@ func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	}
 }
 
-func coversAll(outer, inner []block) bool {
+func coversAll(outer, inner []ip.Prefix) bool {
 	for _, p := range inner {
 		if !anyHolds(outer, p) {
 			return false

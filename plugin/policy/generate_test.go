@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/abi/ip"
 )
 
 // generator makes policy sets, and requests that meet them often: ids that are
@@ -77,44 +78,44 @@ func (g *generator) addr() netip.Addr {
 // edge is the first or last address of a block that is listed, or one beside it.
 func (g *generator) edge() netip.Addr {
 	block := g.blocks[g.IntN(len(g.blocks))]
-	ip := block.Addr()
+	edge := block.Addr()
 	if g.chance(2) { // the last
-		b := ip.AsSlice()
+		b := edge.AsSlice()
 		for i := block.Bits(); i < 8*len(b); i++ {
 			b[i/8] |= 0x80 >> (i % 8)
 		}
-		ip, _ = netip.AddrFromSlice(b)
+		edge, _ = netip.AddrFromSlice(b)
 	}
-	beside := ip
+	beside := edge
 	switch g.IntN(3) {
 	case 0:
-		beside = ip.Prev()
+		beside = edge.Prev()
 	case 1:
-		beside = ip.Next()
+		beside = edge.Next()
 	}
 	if beside.IsValid() {
 		return beside
 	}
-	return ip
+	return edge
 }
 
 func (g *generator) byte() byte { return [...]byte{0, 1, 10, 0x20, 127, 128, 254, 255}[g.IntN(8)] }
 
 func (g *generator) entry() string {
-	ip := g.addr()
-	text := ip.String()
+	addr := g.addr()
+	text := addr.String()
 	switch g.IntN(4) {
 	case 0:
 	case 1:
 		text = g.pick("0.0.0.0/0", "::/0", "10.0.0.0/8", "255.255.255.255", "0.0.0.0", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::ffff:0:0/96", "128.0.0.0/1", "8000::/1")
 	default:
 		low := 0
-		if ip.Is4In6() {
+		if addr.Is4In6() {
 			low = 96
 		}
-		text = fmt.Sprintf("%s/%d", ip, low+g.IntN(ip.BitLen()-low+1))
+		text = fmt.Sprintf("%s/%d", addr, low+g.IntN(addr.BitLen()-low+1))
 	}
-	if p, masked, problem := parseEntry(text); problem == "" && !masked {
+	if p, masked, err := ip.ParsePrefix(text); err == nil && !masked {
 		g.blocks = append(g.blocks, netip.MustParsePrefix(p.String()))
 	}
 	return text

@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/keymoat/keymoat/abi/ip"
+
 // set is a policy set that has been read and found valid. Strings may alias
 // the document.
 type set struct {
@@ -32,8 +34,8 @@ type statement struct {
 // text share one: most keys of a large set share a few lists, and none is read
 // or built twice.
 type entryList struct {
-	entries []block  // IPv4-mapped ones unmapped
-	origins []origin // of the entries
+	entries []ip.Prefix // IPv4-mapped ones unmapped
+	origins []origin    // of the entries
 
 	errors, warnings findings // pointers count from the IPList
 	private          int      // number of private entries, doubtful in a public statement alone
