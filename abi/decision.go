@@ -205,6 +205,32 @@ func (w Word) Decision(source Addr) (d Decision, s Status) {
 	return d, s
 }
 
+// occurring has, for each reason, a bit for each pair of level and effect that
+// an evaluator gives it with: bit 2×level + effect.
+var occurring = [...]uint8{
+	ReasonNoAccessKey:         1<<EffectAllow | 1<<EffectDeny, // which of them is configured
+	ReasonAmbiguousAccessKey:  1 << EffectDeny,
+	ReasonTemporaryCredential: 1 << EffectAllow,
+	ReasonExemptService:       1 << EffectAllow,
+	ReasonAccountMismatch:     1 << EffectDeny,
+	ReasonUnknownAccount:      1 << EffectDeny,
+	ReasonNoActivePolicy:      1 << EffectAllow,
+	ReasonNoVPCPolicy:         deniedByPolicy,
+	ReasonVPCNotListed:        deniedByPolicy,
+	ReasonNoPublicPolicy:      deniedByPolicy,
+	ReasonSourceIPNotListed:   deniedByPolicy,
+	ReasonMatched:             1<<(2*uint(LevelAccount)+uint(EffectAllow)) | 1<<(2*uint(LevelAccessKey)+uint(EffectAllow)),
+}
+
+const deniedByPolicy = 1<<(2*uint(LevelAccount)+uint(EffectDeny)) | 1<<(2*uint(LevelAccessKey)+uint(EffectDeny))
+
+// Occurs reports whether an evaluator can give this reason with this effect and
+// at this level. A host must take any other decision for an error.
+func (d Decision) Occurs() bool {
+	return int(d.Reason) < len(occurring) && d.Effect <= EffectAllow && d.Level <= LevelAccessKey && d.Network <= NetworkVPC &&
+		occurring[d.Reason]>>(2*d.Level+Level(d.Effect))&1 != 0
+}
+
 // Unpack is Decision into d, which spares a copy where every nanosecond counts.
 func (w Word) Unpack(source Addr, d *Decision) Status {
 	*d = Decision{}
@@ -212,7 +238,7 @@ func (w Word) Unpack(source Addr, d *Decision) Status {
 		return s
 	}
 	effect, reason, level, network := Effect(w>>8), Reason(w>>16), Level(w>>24), Network(w>>32)
-	if w>>57 != 0 || effect > EffectAllow || reason-1 >= ReasonMatched || level > LevelAccessKey || network > NetworkVPC {
+	if w>>57 != 0 || !(Decision{Effect: effect, Reason: reason, Level: level, Network: network}).Occurs() {
 		return StatusInternal
 	}
 	if w&wordMatched != 0 {

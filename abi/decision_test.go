@@ -3,6 +3,7 @@ package abi_test
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,34 @@ func TestTheZeroDecisionDenies(t *testing.T) {
 	require.Empty(t, abi.Decision{Effect: abi.EffectAllow, Reason: abi.ReasonMatched}.Code())
 }
 
+// The rules of DESIGN.md, "Evaluation", in other words than those of the code.
+func TestADecisionOccursOnlyWithTheEffectAndLevelOfItsRule(t *testing.T) {
+	never := []string{}
+	always := map[abi.Reason]string{
+		abi.ReasonNoAccessKey: "Allow None, Deny None", abi.ReasonAmbiguousAccessKey: "Deny None",
+		abi.ReasonTemporaryCredential: "Allow None", abi.ReasonExemptService: "Allow None", abi.ReasonAccountMismatch: "Deny None",
+		abi.ReasonUnknownAccount: "Deny None", abi.ReasonNoActivePolicy: "Allow None",
+		abi.ReasonNoVPCPolicy: "Deny Account, Deny AccessKey", abi.ReasonVPCNotListed: "Deny Account, Deny AccessKey",
+		abi.ReasonNoPublicPolicy: "Deny Account, Deny AccessKey", abi.ReasonSourceIPNotListed: "Deny Account, Deny AccessKey",
+		abi.ReasonMatched: "Allow Account, Allow AccessKey",
+	}
+	for effect := range abi.Effect(4) {
+		for reason := range abi.Reason(20) {
+			for level := range abi.Level(8) {
+				d := abi.Decision{Effect: effect, Reason: reason, Level: level}
+				want := slices.Contains(strings.Split(always[reason], ", "), effect.String()+" "+level.String())
+				require.Equal(t, want, d.Occurs(), "%s %s %s", effect, reason, level)
+				if d.Network = 2; d.Occurs() {
+					never = append(never, reason.String())
+				}
+				_, status := abi.NewWord(effect, reason, level, abi.NetworkVPC).Decision(netip.MustParseAddr("::1"))
+				require.Equal(t, want, status == abi.StatusOK, "%s %s %s", effect, reason, level)
+			}
+		}
+	}
+	require.Empty(t, never, "there are two networks")
+}
+
 // decisions are all that can be built without a matched entry, and some with.
 func decisions() (all []abi.Decision) {
 	for _, e := range abi.Effects() {
@@ -97,6 +126,9 @@ func decisions() (all []abi.Decision) {
 
 func TestADecisionSurvivesItsWord(t *testing.T) {
 	for _, d := range decisions() {
+		if !d.Occurs() {
+			continue
+		}
 		w := abi.NewWord(d.Effect, d.Reason, d.Level, d.Network)
 		source := netip.MustParseAddr("203.0.113.77")
 		if d.Entry.IsValid() {
@@ -129,12 +161,13 @@ func TestAWordThatNoEvaluatorReturnsIsAnError(t *testing.T) {
 		word   abi.Word
 		source netip.Addr
 	}{
-		"effect 2":                {abi.NewWord(2, abi.ReasonMatched, abi.LevelNone, abi.NetworkPublic), ipv4},
+		"effect 2":                {abi.NewWord(2, abi.ReasonMatched, abi.LevelAccount, abi.NetworkPublic), ipv4},
 		"reason 0":                {abi.NewWord(abi.EffectAllow, abi.ReasonNone, abi.LevelNone, abi.NetworkPublic), ipv4},
 		"reason 13":               {abi.NewWord(abi.EffectAllow, 13, abi.LevelNone, abi.NetworkPublic), ipv4},
 		"reason 255":              {abi.NewWord(abi.EffectAllow, 255, abi.LevelNone, abi.NetworkPublic), ipv4},
 		"level 3":                 {abi.NewWord(abi.EffectAllow, abi.ReasonMatched, 3, abi.NetworkPublic), ipv4},
-		"network 2":               {abi.NewWord(abi.EffectAllow, abi.ReasonMatched, abi.LevelNone, 2), ipv4},
+		"network 2":               {abi.NewWord(abi.EffectAllow, abi.ReasonMatched, abi.LevelAccount, 2), ipv4},
+		"matched by nobody":       {abi.NewWord(abi.EffectAllow, abi.ReasonMatched, abi.LevelNone, abi.NetworkPublic), ipv4},
 		"bit 57":                  {good | 1<<57, ipv4},
 		"bit 63":                  {good | 1<<63, ipv4},
 		"33 bits of IPv4":         {good.WithEntry(0, 33), ipv4},

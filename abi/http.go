@@ -18,6 +18,9 @@ type HTTPRequest struct {
 
 	// DenyMissingAccessKey makes a request without a key id a denial.
 	DenyMissingAccessKey bool `json:"DenyMissingAccessKey,omitempty"`
+	// DenyFormBody makes a request whose body is a form an error: one of the
+	// form's fields may claim a key id, and the body is not read.
+	DenyFormBody bool `json:"DenyFormBody,omitempty"`
 }
 
 // HTTPHeader is one header line. Names compare without case.
@@ -35,8 +38,26 @@ type HTTPHeader struct {
 //
 // Numbers are little-endian, nothing is padded.
 const (
-	HTTPFlagDenyMissing = 1 << 0
+	HTTPFlagDenyMissing  = 1 << 0
+	HTTPFlagDenyFormBody = 1 << 1
+
+	httpFlags = HTTPFlagDenyMissing | HTTPFlagDenyFormBody
 )
+
+// MaxHTTPRequestSize bounds the binary form, at more than any server takes: what
+// an instance's memory has grown to it keeps. A host answers StatusTooLarge for
+// a larger one.
+const MaxHTTPRequestSize = 16 << 20
+
+// Size returns the length of the binary form.
+func (r *HTTPRequest) Size() int {
+	size := RequestHeaderSize + len(r.VPCID) + len(r.AccountID) + len(r.Service) + len(r.Action) + len(r.Protocol) +
+		4 + len(r.Target) + 4
+	for i := range r.Headers {
+		size += 8 + len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	return size
+}
 
 // AppendHTTPRequest appends the binary form to b.
 func AppendHTTPRequest(b []byte, r *HTTPRequest) ([]byte, Status) {
@@ -52,7 +73,10 @@ func AppendHTTPRequest(b []byte, r *HTTPRequest) ([]byte, Status) {
 	b = append(b[:strings], b[strings+1:]...)
 	b[at+2] = 0
 	if r.DenyMissingAccessKey {
-		b[at+2] = HTTPFlagDenyMissing
+		b[at+2] |= HTTPFlagDenyMissing
+	}
+	if r.DenyFormBody {
+		b[at+2] |= HTTPFlagDenyFormBody
 	}
 	b = appendLength(b, len(r.Target))
 	b = append(b, r.Target...)
@@ -74,7 +98,7 @@ func appendLength(b []byte, n int) []byte {
 // DecodeHTTPRequest reads a binary HTTP request that fills b. Its headers are
 // appended to headers, so that a caller can keep that slice; its strings alias b.
 func DecodeHTTPRequest(b []byte, headers []HTTPHeader) (HTTPRequest, Status) {
-	if len(b) < RequestHeaderSize || b[2]&^HTTPFlagDenyMissing != 0 {
+	if len(b) < RequestHeaderSize || b[2]&^httpFlags != 0 {
 		return HTTPRequest{}, StatusInvalidRequest
 	}
 	plain, n, s := decodeRequest(b, 0)
@@ -83,7 +107,7 @@ func DecodeHTTPRequest(b []byte, headers []HTTPHeader) (HTTPRequest, Status) {
 	}
 	r := HTTPRequest{SourceIP: plain.SourceIP, VPCID: plain.VPCID, AccountID: plain.AccountID,
 		Service: plain.Service, Action: plain.Action, Protocol: plain.Protocol,
-		DenyMissingAccessKey: b[2]&HTTPFlagDenyMissing != 0}
+		DenyMissingAccessKey: b[2]&HTTPFlagDenyMissing != 0, DenyFormBody: b[2]&HTTPFlagDenyFormBody != 0}
 	rest, ok := unsafe.String(&b[0], len(b))[n:], true
 	number := func() (v uint32) {
 		if len(rest) < 4 {

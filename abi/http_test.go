@@ -86,12 +86,16 @@ func TestAnUnknownFlagIsRefused(t *testing.T) {
 	for flags := range 256 {
 		b[2] = byte(flags)
 		got, status := abi.DecodeHTTPRequest(b, nil)
-		if flags > abi.HTTPFlagDenyMissing {
+		if flags > abi.HTTPFlagDenyMissing|abi.HTTPFlagDenyFormBody {
 			require.Equal(t, abi.StatusInvalidRequest, status, "flags %d", flags)
 			continue
 		}
 		require.Equal(t, abi.StatusOK, status)
-		require.Equal(t, flags == abi.HTTPFlagDenyMissing, got.DenyMissingAccessKey)
+		require.Equal(t, flags&abi.HTTPFlagDenyMissing != 0, got.DenyMissingAccessKey)
+		require.Equal(t, flags&abi.HTTPFlagDenyFormBody != 0, got.DenyFormBody)
+		again, status := abi.AppendHTTPRequest(nil, &got)
+		require.Equal(t, abi.StatusOK, status)
+		require.Equal(t, b, again)
 	}
 }
 

@@ -157,6 +157,8 @@ func TestTheREADMEStatesTheLimits(t *testing.T) {
 		require.True(t, strings.Contains(text, sentence), sentence)
 	}
 	require.Equal(t, 1, abi.HTTPFlagDenyMissing, "bit 0 of the flags")
+	require.Equal(t, 2, abi.HTTPFlagDenyFormBody, "bit 1 of the flags")
+	require.Contains(t, text, fmt.Sprintf("A request has %d MiB at most", abi.MaxHTTPRequestSize>>20))
 	require.Equal(t, uint32(1)<<16, abi.Version)
 }
 

@@ -139,13 +139,14 @@ func decodeRequest(b []byte, keySize int) (r Request, n int, s Status) {
 	r.Service = text[account:service]
 	r.Action = text[service:action]
 	r.Protocol = text[action:protocol]
-	switch b[0] {
-	case SourceIPv4, SourceIPv6:
-		r.SourceIP = SourceAddr(b[0], [16]byte(b[8:24]))
-	case SourceText:
+	switch kind := b[0]; {
+	case kind == SourceText:
 		r.SourceIP = ParseSource(text[protocol:])
-	case SourceNone:
-	default:
+	case b[1] != 0: // a second address, and readers that differ on which one counts
+		return Request{}, n, StatusInvalidRequest
+	case kind == SourceIPv4 || kind == SourceIPv6:
+		r.SourceIP = SourceAddr(kind, [16]byte(b[8:24]))
+	case kind != SourceNone:
 		return Request{}, n, StatusInvalidRequest
 	}
 	return r, n, StatusOK

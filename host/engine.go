@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -79,7 +80,11 @@ func New(ctx context.Context, opts ...Option) (_ *Engine, err error) {
 		if e.cache != nil && compiles(ctx, wasm, pages) {
 			return nil, cacheError(e.options.cacheDir, err)
 		}
-		return nil, &GuestError{Problem: "it does not compile", Err: err}
+		problem := "it does not compile"
+		if strings.Contains(err.Error(), "over limit of") { // as wazero says it
+			problem = fmt.Sprintf("it needs more memory than WithMemoryLimit gives it, %d bytes", e.options.memoryLimit)
+		}
+		return nil, &GuestError{Problem: problem, Err: err}
 	}
 	if err = checkGuest(e.guest); err != nil {
 		return nil, err

@@ -15,7 +15,10 @@ import (
 // the error of its context.
 type Evaluator interface {
 	// Load takes a policy set as JSON or as a compiled image. It is atomic: on
-	// error the former rules stay, and after it returns no call sees them.
+	// error the former rules stay; a call that begins after it has returned sees
+	// only the new ones, a call is judged by one set from beginning to end. An
+	// Engine also waits for the calls under way; those on a Native may end by
+	// the former rules when it has returned.
 	Load(ctx context.Context, policySet []byte) (Revision, error)
 	// Validate reports everything that is wrong with, or doubtful about, a
 	// policy set or a single access key policy, without loading it.

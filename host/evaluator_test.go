@@ -321,7 +321,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	_, err := New(t.Context(), WithMemoryLimit(0), WithCompilationCache(compilationCache()))
 	var guest *GuestError
 	require.ErrorAs(t, err, &guest)
-	require.ErrorContains(t, err, "over limit of 1 pages")
+	require.ErrorContains(t, err, "it needs more memory than WithMemoryLimit gives it, 0 bytes")
 }
 
 func TestASetThatDoesNotFitIsRefused(t *testing.T) {

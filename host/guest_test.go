@@ -135,7 +135,7 @@ func TestAnUnusableGuestIsRefusedBeforeItServes(t *testing.T) {
 			"its request buffer lies outside its memory"},
 		{"it needs more memory than it may have",
 			func(m *module) { m.pages = 1 << 14 },
-			"it does not compile: section memory: min 16384 pages (1 Gi) over limit of 1024 pages (64 Mi)"},
+			"it needs more memory than WithMemoryLimit gives it, 67108864 bytes: section memory: min 16384 pages (1 Gi) over limit of 1024 pages (64 Mi)"},
 	}
 	for name := range abi.Exports() {
 		tests = append(tests, struct {

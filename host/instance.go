@@ -171,7 +171,7 @@ func (i *instance) evaluateBatch(ctx context.Context, reqs []abi.Request, out []
 }
 
 // reserve returns a view of the scratch buffer with room for size bytes, at most
-// maxHTTPRequest. It holds until the next call, which may move the memory.
+// abi.MaxHTTPRequestSize. It holds until the next call, which may move the memory.
 func (i *instance) reserve(ctx context.Context, size int) ([]byte, error) {
 	const least = 64 << 10
 	if size > int(i.scratchSize) {
@@ -244,26 +244,13 @@ func (i *instance) document(ctx context.Context, name string, b []byte) (abi.Sta
 	return status, result, err
 }
 
-// maxHTTPRequest is more than any server takes. What an instance's memory has
-// grown to it keeps, so that something has to bound it.
-const maxHTTPRequest = 16 << 20
-
-// httpSize is at least the length of the binary form of an HTTP request.
-func httpSize(req *abi.HTTPRequest) int {
-	size := 2*abi.MaxRequestSize + len(req.Target)
-	for n := range req.Headers {
-		size += 8 + len(req.Headers[n].Name) + len(req.Headers[n].Value)
-	}
-	return size
-}
-
 // authorizeWord judges an HTTP request.
 func (i *instance) authorizeWord(ctx context.Context, req *abi.HTTPRequest) (abi.Word, error) {
-	size := httpSize(req)
-	if size > maxHTTPRequest {
+	size := req.Size()
+	if size > abi.MaxHTTPRequestSize {
 		return abi.ErrorWord(abi.StatusTooLarge), nil
 	}
-	buffer, err := i.reserve(ctx, size)
+	buffer, err := i.reserve(ctx, size+abi.MaxRequestSize) // which the encoder wants to have at its beginning
 	if err != nil {
 		return 0, err
 	}

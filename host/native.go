@@ -111,7 +111,7 @@ func (n *Native) Explain(_ context.Context, req abi.Request) (abi.Trace, error) 
 // Authorize implements Evaluator.
 func (n *Native) Authorize(_ context.Context, req abi.HTTPRequest) (abi.Decision, error) {
 	e := n.evaluator.Load()
-	if e != nil && httpSize(&req) > maxHTTPRequest {
+	if e != nil && req.Size() > abi.MaxHTTPRequestSize {
 		return abi.Decision{}, abi.StatusTooLarge
 	}
 	word, _ := e.Authorize(&req)

@@ -32,9 +32,6 @@ func appendRequest(b []byte, req *abi.Request) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// maxHTTPRequest is more than any server takes.
-const maxHTTPRequest = 16 << 20
-
 func appendHTTPRequest(b []byte, req *abi.HTTPRequest) ([]byte, error) {
 	plain := abi.Request{AccessKeyID: "-", SourceIP: req.SourceIP, VPCID: req.VPCID, AccountID: req.AccountID,
 		Service: req.Service, Action: req.Action, Protocol: req.Protocol}
@@ -42,19 +39,15 @@ func appendHTTPRequest(b []byte, req *abi.HTTPRequest) ([]byte, error) {
 	if _, status := abi.PutRequest(buffer[:], &plain); status != abi.StatusOK {
 		return b, status
 	}
-	size := len(req.Target)
-	texts := []string{req.Target}
-	for _, h := range req.Headers {
-		size += len(h.Name) + len(h.Value)
-		texts = append(texts, h.Name, h.Value)
-	}
-	if size > maxHTTPRequest {
+	if req.Size() > abi.MaxHTTPRequestSize {
 		return b, abi.StatusTooLarge
 	}
-	for _, text := range texts {
-		if !utf8.ValidString(text) {
-			return b, errEncoding
-		}
+	valid := utf8.ValidString(req.Target)
+	for _, h := range req.Headers {
+		valid = valid && utf8.ValidString(h.Name) && utf8.ValidString(h.Value)
+	}
+	if !valid {
+		return b, errEncoding
 	}
 	b = append(b, `{"Target":`...)
 	b, _ = jsontext.AppendQuote(b, req.Target)
@@ -76,6 +69,9 @@ func appendHTTPRequest(b []byte, req *abi.HTTPRequest) ([]byte, error) {
 	}
 	if req.DenyMissingAccessKey {
 		b = append(b, `,"DenyMissingAccessKey":true`...)
+	}
+	if req.DenyFormBody {
+		b = append(b, `,"DenyFormBody":true`...)
 	}
 	return append(b, '}'), nil
 }

@@ -135,6 +135,9 @@ func (g *guest) evaluateBatch(b []byte, count uint32) abi.Status {
 }
 
 func (g *guest) evaluateJSON(b []byte) abi.Status {
+	if g.evaluator == nil {
+		return g.fail(abi.StatusNotLoaded)
+	}
 	r, err := policy.ParseRequest(b)
 	if err != nil {
 		return g.fail(err)
@@ -148,6 +151,9 @@ func (g *guest) evaluateJSON(b []byte) abi.Status {
 }
 
 func (g *guest) explain(b []byte) abi.Status {
+	if g.evaluator == nil {
+		return g.fail(abi.StatusNotLoaded)
+	}
 	r, err := policy.ParseRequest(b)
 	if err != nil {
 		return g.fail(err)

@@ -27,10 +27,10 @@ func Find(target string, headers []abi.HTTPHeader) (Claim, Outcome) {
 	return f.Result()
 }
 
-// HeaderNames returns the names, in lower case, of all headers that Find
+// HeaderNames returns the names, in lower case, of all headers that a Finder
 // reads. A host need forward no others.
 func HeaderNames() []string {
-	var names []string
+	names := []string{contentType}
 	for p, place := range places {
 		if Place(p) != Nowhere && !place.query {
 			names = append(names, place.name)
@@ -47,7 +47,10 @@ type Finder struct {
 	claim     Claim // readable, if it holds an id
 	bad       Claim // unreadable, if its place is not Nowhere
 	ambiguous bool
+	form      bool
 }
+
+const contentType = "content-type"
 
 // Header reads one header line. Headers that cannot name a key id are ignored.
 func (f *Finder) Header(name, value string) {
@@ -55,10 +58,30 @@ func (f *Finder) Header(name, value string) {
 	case isName(name, HeaderAuthorization):
 		f.authorization(value)
 	case isName(name, HeaderOTSAccessKeyID):
-		f.list(HeaderOTSAccessKeyID, value)
+		f.header(HeaderOTSAccessKeyID, name, value)
 	case isName(name, HeaderACSAccessKeyID):
-		f.list(HeaderACSAccessKeyID, value)
+		f.header(HeaderACSAccessKeyID, name, value)
+	case equalFold(name, contentType):
+		f.form = f.form || isForm(value)
 	}
+}
+
+// Form reports whether the body is said to be a form. A field of it may claim a
+// key id, which is not read: a caller who signs with that one can name another
+// in a header or in the query, where the service does not look.
+func (f *Finder) Form() bool { return f.form }
+
+// isForm looks for the two kinds of forms anywhere in a Content-Type. Services
+// differ in what they let stand around them.
+func isForm(value string) bool {
+	for ; value != ""; value = value[1:] {
+		for _, kind := range [...]string{"form-urlencoded", "form-data"} {
+			if len(value) >= len(kind) && equalFold(value[:len(kind)], kind) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Result returns what the parts seen so far claim, as Find does.
@@ -98,8 +121,18 @@ func (f *Finder) unreadable(scheme Scheme, place Place) {
 	}
 }
 
-// list reads a header that holds nothing but a key id. A proxy may have joined
-// two such headers by a comma.
+// header reads a header that holds nothing but a key id. Only some services
+// take it for that one if it is spelt with underscores.
+func (f *Finder) header(place Place, name, value string) {
+	if strings.IndexByte(name, '_') >= 0 {
+		f.unreadable(places[place].scheme, place)
+		return
+	}
+	f.list(place, value)
+}
+
+// list reads the key ids of a header that holds nothing else. A proxy may have
+// joined two such headers by a comma.
 func (f *Finder) list(place Place, value string) {
 	empty := true
 	for value != "" {
@@ -116,13 +149,21 @@ func (f *Finder) list(place Place, value string) {
 }
 
 // isName reports whether a header of that name is the place.
-func isName(name string, place Place) bool {
-	lower := places[place].name
+func isName(name string, place Place) bool { return equalFold(name, places[place].name) }
+
+// equalFold compares with a text in lower case that has no underscore, ASCII
+// letters without case and '_' as the '-' that servers make '_' of when they
+// hand headers on as CGI variables.
+func equalFold(name, lower string) bool {
 	if len(name) != len(lower) {
 		return false
 	}
 	for i := 0; i < len(name); i++ {
-		if lowered(name[i]) != lower[i] {
+		c := lowered(name[i])
+		if c == '_' {
+			c = '-'
+		}
+		if c != lower[i] {
 			return false
 		}
 	}

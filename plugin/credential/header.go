@@ -2,6 +2,7 @@ package credential
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/keymoat/keymoat/abi"
 )
@@ -63,13 +64,17 @@ func (f *Finder) idAndSignature(scheme Scheme, s string) {
 // there was one. It does not care how parameters are parted.
 func (f *Finder) parameter(w word, s string) (found bool) {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c != '=' && c != ':' || !endsInName(s[:i], w.parameter) {
+		if c := s[i]; c != '=' && c != ':' {
+			continue
+		}
+		ends, exact := endsInName(s[:i], w.parameter)
+		if !ends {
 			continue
 		}
 		found = true
 		id, ok := cutScope(s[i+1:])
 		id = trim(id)
-		if !ok || !abi.ValidID(id) || strings.IndexByte(id, '=') >= 0 {
+		if !ok || !exact || !abi.ValidID(id) || strings.IndexByte(id, '=') >= 0 {
 			// To go on could not change that, and would take quadratic time.
 			f.unreadable(w.scheme, HeaderAuthorization)
 			break
@@ -80,18 +85,30 @@ func (f *Finder) parameter(w word, s string) (found bool) {
 }
 
 // endsInName reports whether s ends in a name, without regard to case and to
-// white space, inside the name too: some services remove it first.
-func endsInName(s, lower string) bool {
+// white space, inside the name too: some services remove it first. A name that
+// is this one only to some services, because of bytes beyond ASCII, is not exact.
+func endsInName(s, lower string) (ends, exact bool) {
 	n := len(lower)
+	exact = true
 	for i := len(s) - 1; i >= 0 && n > 0; i-- {
-		switch c := lowered(s[i]); {
+		c := lowered(s[i])
+		if c >= utf8.RuneSelf { // see alike
+			exact = false
+			switch c = ' '; {
+			case strings.HasSuffix(s[:i+1], "\u212a"):
+				c, i = 'k', i-2
+			case strings.HasSuffix(s[:i+1], "\u017f"):
+				c, i = 's', i-1
+			}
+		}
+		switch {
 		case c == lower[n-1]:
 			n--
 		case !isSpace(c):
-			return false
+			return false, false
 		}
 	}
-	return n == 0
+	return n == 0, exact
 }
 
 // cutScope parts a key id from the scope that some schemes put behind it,
@@ -131,7 +148,7 @@ const (
 	foreign        kind = iota // the word is no scheme's that holds a key id
 	idAndSignature             // id:signature
 	parameters                 // name=value, the id in one of them
-	otherVersion               // a family of schemes known here, the version not
+	otherVersion               // a family of schemes known here, the version not, or its word not for sure
 )
 
 // word is what the first word of an Authorization value says.
@@ -148,42 +165,60 @@ type word struct {
 func cutWord(s string) (w word, rest string) {
 	const longest = len("datahub")
 	whole, start := s, 0
-	for start < len(s) && !isLetter(s[start]) && !isDigit(s[start]) {
+	for start < len(s) {
+		if c, _ := letter(s[start:]); isLetter(c) || isDigit(c) {
+			break
+		}
 		start++ // white space of any kind, quotes, a byte order mark
 	}
 	s = s[start:]
 	var b [longest + 1]byte
-	n := 0
-	for n < len(s) && isLetter(s[n]) {
+	n, end, exact := 0, 0, true
+	for end < len(s) {
+		c, size := letter(s[end:])
+		if !isLetter(c) {
+			break
+		}
 		if n == longest {
 			return word{}, whole
 		}
-		b[n] = lowered(s[n])
+		b[n] = lowered(c)
 		n++
+		end += size
+		exact = exact && size == 1
 	}
-	letters := n
-	for n < len(s) && isDigit(s[n]) {
-		n++
+	version := end
+	for end < len(s) && isDigit(s[end]) {
+		end++
 	}
-	rest = s[n:]
-	if n == letters && rest != "" && isTokenByte(rest[0]) { // a longer word
+	rest = s[end:]
+	if end == version && rest != "" && isTokenByte(rest[0]) { // a longer word
 		return word{}, whole
 	}
-	family := familyWord(b[:letters])
-	switch n - letters {
+	family := familyWord(b[:n])
+	switch end - version {
 	case 0:
 		w = family
 	case 1:
-		b[letters] = s[letters]
-		w = versionedWord(b[:n])
+		b[n] = s[version]
+		w = versionedWord(b[:n+1])
 	}
-	if w.kind == foreign && family.kind != foreign {
+	if family.kind != foreign && (w.kind == foreign || !exact) {
 		w.kind = otherVersion
 	}
 	if w.kind == foreign {
 		rest = whole
 	}
 	return w, rest
+}
+
+// letter returns the byte that s, which is not empty, starts with, or the
+// letter that its first character is alike.
+func letter(s string) (c byte, size int) {
+	if s[0] < utf8.RuneSelf {
+		return s[0], 1
+	}
+	return alike(s)
 }
 
 func familyWord(letters []byte) word {

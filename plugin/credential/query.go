@@ -2,6 +2,7 @@ package credential
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/keymoat/keymoat/abi"
 )
@@ -32,13 +33,13 @@ func endsPair(c byte) bool {
 
 // pair reads one name=value pair of the query.
 func (f *Finder) pair(pair string) {
-	place, value := cutQueryName(pair)
+	place, value, exact := cutQueryName(pair)
 	if place == Nowhere {
 		return
 	}
 	id, ok := cutScope(value)
 	// A parser that splits at every '=' would read less of this value than others.
-	if ok = ok && strings.IndexByte(id, '=') < 0; ok {
+	if ok = ok && exact && strings.IndexByte(id, '=') < 0; ok {
 		id, ok = decoded(id)
 	}
 	if !ok {
@@ -53,14 +54,20 @@ const longestQueryName = 19
 // cutQueryName returns the place that the name of a pair stands for, Nowhere
 // for most, and the value behind it, still encoded. The name compares decoded,
 // without case and without white space. It ends at the first '=', encoded or
-// not: some services decode a pair before they cut it.
-func cutQueryName(pair string) (place Place, value string) {
+// not: some services decode a pair before they cut it. A name that is the
+// place's only to some services, because of bytes beyond ASCII, is not exact.
+func cutQueryName(pair string) (place Place, value string, exact bool) {
 	var name [longestQueryName]byte
 	n := 0
+	exact = true
 	for i := 0; i < len(pair); {
 		c, size := pair[i], 1
 		if c == '%' || c == '+' {
 			c, size = decodeByte(pair[i:])
+		}
+		if c >= utf8.RuneSelf {
+			c, size = alike(pair[i:])
+			exact = false
 		}
 		i += size
 		if c == '=' {
@@ -73,26 +80,50 @@ func cutQueryName(pair string) (place Place, value string) {
 		c = lowered(c)
 		// Most names end here: none that counts starts with another letter.
 		if n == 0 && c != 'a' && c != 'o' && c != 'x' || n == len(name) {
-			return Nowhere, ""
+			return Nowhere, "", false
 		}
 		name[n] = c
 		n++
 	}
 	switch string(name[:n]) {
 	case "accesskeyid":
-		return QueryAccessKeyID, value
+		return QueryAccessKeyID, value, exact
 	case "ossaccesskeyid":
-		return QueryOSSAccessKeyID, value
+		return QueryOSSAccessKeyID, value, exact
 	case "x-oss-access-key-id":
-		return QueryOSSAccessKeyIDV2, value
+		return QueryOSSAccessKeyIDV2, value, exact
 	case "x-oss-credential":
-		return QueryOSSCredential, value
+		return QueryOSSCredential, value, exact
 	case "awsaccesskeyid":
-		return QueryAWSAccessKeyID, value
+		return QueryAWSAccessKeyID, value, exact
 	case "x-amz-credential":
-		return QueryAmazonCredential, value
+		return QueryAmazonCredential, value, exact
 	}
-	return Nowhere, ""
+	return Nowhere, "", false
+}
+
+// alike returns the letter that some services take for the character beyond
+// ASCII that s, encoded or not, starts with, and how many bytes of s that takes.
+// By Unicode's rules the Kelvin sign is a k in another case, and the long s an
+// s. Of anything else one byte passes for white space, which some services trim
+// by those rules or others.
+//
+//go:noinline
+func alike(s string) (c byte, size int) {
+	var character [3]byte
+	var ends [3]int
+	for i, at := 0, 0; i < len(ends) && at < len(s); i++ {
+		character[i], size = decodeByte(s[at:])
+		at += size
+		ends[i] = at
+	}
+	switch {
+	case string(character[:]) == "\u212a":
+		return 'k', ends[2]
+	case string(character[:2]) == "\u017f":
+		return 's', ends[1]
+	}
+	return ' ', ends[0]
 }
 
 // decodeByte returns the first byte that s, which is not empty, stands for in

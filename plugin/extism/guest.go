@@ -21,7 +21,7 @@ type guest struct {
 	evaluator *policy.Evaluator
 	// config returns the value of the manifest's config key policy_set, "" for
 	// none. It is asked once, by the first call that needs rules, and never
-	// after a load: the manifest is where an instance begins.
+	// after a load that succeeded: the manifest is where an instance begins.
 	config     func() string
 	configured bool
 	configErr  error // why its policy set could not be loaded
@@ -134,6 +134,7 @@ func (g *guest) evaluateBatch(out, input []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	input = bytes.TrimRight(input, " ") // which an input may be filled up with
 	for line := range bytes.Lines(input) {
 		// An array on a line would be one answer to many questions: ParseRequest
 		// refuses it, as it does an empty line.

@@ -131,6 +131,8 @@ func TestABatchAnswersEachLineInOrder(t *testing.T) {
 	require.Equal(t, allowed+"\n", lines[4])
 	require.Empty(t, lines[5])
 	requireAnswer(t, g, "", "evaluate_batch", "")
+	requireAnswer(t, g, allowed+"\n", "evaluate_batch", question+"\n       ")
+	requireAnswer(t, g, "", "evaluate_batch", "   ")
 }
 
 func TestAnswersFillWholeWords(t *testing.T) {

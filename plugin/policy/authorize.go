@@ -8,7 +8,15 @@ import (
 // Authorize judges an HTTP request by the AccessKey id that it claims, and
 // returns that id for the host's log; it is empty if there is none, or not one.
 func (e *Evaluator) Authorize(r *abi.HTTPRequest) (word abi.Word, accessKeyID string) {
-	claim, outcome := credential.Find(r.Target, r.Headers)
+	var finder credential.Finder
+	finder.Target(r.Target)
+	for i := range r.Headers {
+		finder.Header(r.Headers[i].Name, r.Headers[i].Value)
+	}
+	claim, outcome := finder.Result()
+	if r.DenyFormBody && finder.Form() {
+		outcome = credential.Unreadable
+	}
 	plain := abi.Request{AccessKeyID: claim.AccessKeyID, SourceIP: r.SourceIP, VPCID: r.VPCID,
 		AccountID: r.AccountID, Service: r.Service, Action: r.Action, Protocol: r.Protocol}
 	if outcome == credential.One {

@@ -48,7 +48,12 @@ func summary(r *abi.Report) string {
 	}
 	text += first.Message + " (" + string(first.Code) + ")"
 	if more := len(r.Errors) - 1; more > 0 {
-		text += ", and " + decimal(more) + " more"
+		text += ", and "
+		if r.Errors[more].Code == abi.CodeMoreFindings {
+			text += "more than "
+			more--
+		}
+		text += decimal(more) + " more"
 	}
 	return text
 }

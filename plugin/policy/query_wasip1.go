@@ -64,7 +64,7 @@ func (e *Evaluator) EvaluateEncoded(b []byte) (abi.Word, int) {
 		return e.refuse(abi.StatusInvalidAccessKeyID), n
 	}
 	q := query{base: unsafe.Pointer(unsafe.SliceData(b)), header: header}
-	switch uint8(header) {
+	switch uint16(header) { // the kind, and no text beside it
 	case abi.SourceIPv4:
 		q.lo = uint64(bits.ReverseBytes32(uint32(load32(b, 8))))
 	case abi.SourceIPv6:

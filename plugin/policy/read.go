@@ -396,7 +396,11 @@ func list2text(names []string) string {
 func quote(s string) string {
 	const most = 80
 	if len(s) > most {
-		s = s[:most] + "…"
+		end := most
+		for end > 0 && s[end]&0xc0 == 0x80 { // within a character
+			end--
+		}
+		s = s[:end] + "…"
 	}
 	return string(appendQuoted(nil, s))
 }

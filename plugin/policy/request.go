@@ -6,7 +6,7 @@ import (
 
 var (
 	requestFields = []string{"AccessKeyId", "SourceIp", "VpcId", "AccountId", "Service", "Action", "Protocol"}
-	httpFields    = []string{"Target", "SourceIp", "VpcId", "AccountId", "Service", "Action", "Protocol", "Headers", "DenyMissingAccessKey"}
+	httpFields    = []string{"Target", "SourceIp", "VpcId", "AccountId", "Service", "Action", "Protocol", "Headers", "DenyMissingAccessKey", "DenyFormBody"}
 	headerFields  = []string{"Name", "Value"}
 )
 
@@ -41,7 +41,7 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 	)
 	r := newReader(document)
 	source := ""
-	const target, headers, denyMissing = 0, 7, 8
+	const target, headers, denyMissing, denyForm = 0, 7, 8, 9
 	fields := [...]*string{&req.Target, &source, &plain.VPCID, &plain.AccountID, &plain.Service, &plain.Action, &plain.Protocol}
 	for w := r.object(httpFields, 1<<target); w.next(); {
 		switch w.i {
@@ -50,11 +50,9 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 				req.Headers = append(req.Headers, r.header())
 			}
 		case denyMissing:
-			v := r.value()
-			if !r.failed && v[0] != 't' && v[0] != 'f' {
-				r.wrongType("a boolean", v)
-			}
-			req.DenyMissingAccessKey = !r.failed && v[0] == 't'
+			req.DenyMissingAccessKey = r.boolean()
+		case denyForm:
+			req.DenyFormBody = r.boolean()
 		default:
 			*fields[w.i], _ = r.text()
 		}
@@ -68,6 +66,14 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 	req.SourceIP, req.VPCID, req.AccountID = plain.SourceIP, plain.VPCID, plain.AccountID
 	req.Service, req.Action, req.Protocol = plain.Service, plain.Action, plain.Protocol
 	return req, nil
+}
+
+func (r *reader) boolean() bool {
+	v := r.value()
+	if !r.failed && v[0] != 't' && v[0] != 'f' {
+		r.wrongType("a boolean", v)
+	}
+	return !r.failed && v[0] == 't'
 }
 
 func (r *reader) header() (h abi.HTTPHeader) {

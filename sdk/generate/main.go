@@ -116,7 +116,8 @@ func facts() any {
 		MaxAccessKeyID, MaxField           int
 		HeaderSize, MaxRequest, BufferSize int
 		SourceNone, SourceText, SourceIPv4 int
-		FlagDenyMissing                    int
+		FlagDenyMissing, FlagDenyForm      int
+		MaxHTTPRequest                     int
 	}{
 		Release: abi.Release, ABIMajor: abi.VersionMajor, ABIMinor: abi.VersionMinor,
 		DenialCode: abi.DenialCode,
@@ -132,6 +133,7 @@ func facts() any {
 		MaxAccessKeyID: abi.MaxAccessKeyID, MaxField: abi.MaxField,
 		HeaderSize: abi.RequestHeaderSize, MaxRequest: abi.MaxRequestSize, BufferSize: abi.RequestBufferSize,
 		SourceNone: abi.SourceNone, SourceText: abi.SourceText, SourceIPv4: abi.SourceIPv4, FlagDenyMissing: abi.HTTPFlagDenyMissing,
+		FlagDenyForm: abi.HTTPFlagDenyFormBody, MaxHTTPRequest: abi.MaxHTTPRequestSize,
 	}
 }
 

@@ -12,6 +12,7 @@ export const DENIAL_CODE = "InvalidAccessKeyId.AccessPolicyDenied";
 /** Limits, in bytes. */
 export const MAX_ACCESS_KEY_ID = 128;
 export const MAX_FIELD = 255;
+export const MAX_HTTP_REQUEST_SIZE = 16777216;
 
 /** Layout of the binary requests; see abi/README.md. */
 export const HEADER_SIZE = 24;
@@ -21,6 +22,7 @@ export const SOURCE_NONE = 0;
 export const SOURCE_TEXT = 1;
 export const SOURCE_IPV4 = 4;
 export const HTTP_FLAG_DENY_MISSING = 1;
+export const HTTP_FLAG_DENY_FORM_BODY = 2;
 
 /** The pattern of a whole id of a VPC. */
 export const VPC_ID = /^vpc-[0-9a-z]{1,64}$/;

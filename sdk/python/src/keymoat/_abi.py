@@ -18,6 +18,7 @@ DENIAL_CODE: Final = "InvalidAccessKeyId.AccessPolicyDenied"
 # Limits, in bytes.
 MAX_ACCESS_KEY_ID: Final = 128
 MAX_FIELD: Final = 255
+MAX_HTTP_REQUEST_SIZE: Final = 16777216
 
 # Layout of the binary requests; see abi/README.md.
 HEADER_SIZE: Final = 24
@@ -26,6 +27,7 @@ REQUEST_BUFFER_SIZE: Final = 2048
 SOURCE_NONE: Final = 0
 SOURCE_TEXT: Final = 1
 HTTP_FLAG_DENY_MISSING: Final = 1
+HTTP_FLAG_DENY_FORM_BODY: Final = 2
 
 # Patterns of a whole id.
 ID_PATTERN: Final = "[0-9A-Za-z._=-]{1,128}"
