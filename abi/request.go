@@ -83,10 +83,12 @@ func PutRequest(dst []byte, r *Request) (int, Status) {
 	n := RequestHeaderSize
 	n += copy(dst[n:], r.AccessKeyID)
 	n += copy(dst[n:], r.VPCID)
-	n += copy(dst[n:], r.AccountID)
-	n += copy(dst[n:], r.Service)
-	n += copy(dst[n:], r.Action)
-	n += copy(dst[n:], r.Protocol)
+	if len(r.AccountID)|len(r.Service)|len(r.Action)|len(r.Protocol) != 0 { // a copy of nothing takes as long as one of an id
+		n += copy(dst[n:], r.AccountID)
+		n += copy(dst[n:], r.Service)
+		n += copy(dst[n:], r.Action)
+		n += copy(dst[n:], r.Protocol)
+	}
 	return n, StatusOK
 }
 

@@ -116,7 +116,7 @@ func fill(out []byte) []byte {
 }
 
 func appendDecision(out []byte, e *policy.Evaluator, request []byte) ([]byte, error) {
-	r, err := parseRequest(request)
+	r, err := policy.ParseRequest(request)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -161,38 +160,4 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	requireError(t, g, abi.StatusInternal, "evaluate", question)
 	g.evaluator = nil
 	requireAnswer(t, g, allowed, "evaluate", question)
-}
-
-// FuzzPlainRequest holds the short way to what policy.ParseRequest reads.
-func FuzzPlainRequest(f *testing.F) {
-	for _, seed := range []string{
-		question, " { \"SourceIp\" : \"::1\" ,\r\n\t\"AccessKeyId\" : \"a\" } ",
-		`{"AccessKeyId":"a","SourceIp":"1.2.3.4","VpcId":"vpc-a","AccountId":"1","Service":"Ecs","Action":"x","Protocol":"HTTPS"}`,
-		`{"AccessKeyId":"a","AccessKeyId":"b","SourceIp":"1.2.3.4"}`, `{"AccessKeyId":"a","SourceIp":"1.2.3.4",}`, `{"AccessKeyId":"a","SourceIp":"1.2.3.4"}x`,
-		`{"AccessKeyId":"","AccessKeyId":"a","SourceIp":"1.2.3.4"}`, `{"AccessKeyId":"\u0061","SourceIp":"1.2.3.4"}`, `{"AccessKeyId":"a","SourceIp":"1.2.3.4","Service":"é"}`,
-		`{"AccessKeyId":"a" "SourceIp":"1.2.3.4"}`, `{,"AccessKeyId":"a","SourceIp":"1.2.3.4"}`, `{}`, ``, `{"AccessKeyId":1,"SourceIp":"1.2.3.4"}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, ok := plainRequest(b)
-		if !ok {
-			return
-		}
-		want, err := policy.ParseRequest(b)
-		require.NoError(t, err)
-		require.Equal(t, want, r)
-	})
-}
-
-func TestWhatProgramsWriteTakesTheShortWay(t *testing.T) {
-	b, err := json.MarshalIndent(abi.Request{AccessKeyID: "LTAI5tExample0000000001", SourceIP: netip.MustParseAddr("2001:db8::1"),
-		VPCID: "vpc-a", AccountID: "1", Service: "Ecs", Action: "DescribeInstances", Protocol: "HTTPS"}, "", "  ")
-	require.NoError(t, err)
-	_, ok := plainRequest(b)
-	require.True(t, ok)
-	for _, not := range []string{`{"AccessKeyId":"a","SourceIp":"1.2.3.4","Service":""}`, `{"AccessKeyId":"a"}`, `{"SourceIp":"1.2.3.4"}`, `{"AccessKeyId":"a","SourceIp":"x"}`} {
-		_, ok := plainRequest([]byte(not))
-		require.False(t, ok, not)
-	}
 }

@@ -40,46 +40,44 @@ func (e *Evaluator) refuse(status abi.Status) abi.Word {
 
 // evaluate is the decision itself. Its steps are numbered as in DESIGN.md;
 // Explain tells the same steps in words.
+//
+// The way of most requests is straight on, and what others need is elsewhere:
+// on WebAssembly what is not done still costs, if it stands beside.
 func (e *Evaluator) evaluate(q query) abi.Word {
 	// 0. Nothing loaded is an error, never a decision; so is what cannot be
 	// read, which queryOf and EvaluateEncoded have seen to.
 	if e == nil {
 		return abi.ErrorWord(abi.StatusNotLoaded)
 	}
-	// 1. Temporary credentials are known by their form alone.
-	if isTemporary(q.key()) {
-		return settle(q, abi.EffectAllow, abi.ReasonTemporaryCredential)
-	}
-	// 2. On an exempt service the policies have no effect.
-	if q.hasService() && e.isExempt(q) {
-		return settle(q, abi.EffectAllow, abi.ReasonExemptService)
+	if q.mayBeSettled() {
+		if w := e.beforeOwner(q); w != 0 {
+			return w
+		}
 	}
 	// 3. The account that owns the key: where it is listed, else the one that
 	// the request names, else the only one there is.
-	image, account := e.image, uint64(0)
-	key := e.find(e.keys, q.key())
-	if key != 0 {
-		account = e.accounts.start + load32(image, key+idOwner)>>7<<3
-		if q.hasAccount() && !hasID(image, account, q.account()) {
-			return settle(q, abi.EffectDeny, abi.ReasonAccountMismatch)
+	image := e.image
+	record, level := e.find(e.keys, q.key()), abi.LevelAccessKey
+	if record == 0 {
+		if record, level = e.accountOf(q), abi.LevelAccount; record == 0 {
+			return settle(q, abi.EffectDeny, abi.ReasonUnknownAccount)
 		}
-	} else if account = e.accountOf(q); account == 0 {
-		return settle(q, abi.EffectDeny, abi.ReasonUnknownAccount)
+		// The letters of an id that is listed were checked when it was compiled.
+		if !abi.ValidID(q.key().String()) {
+			return abi.ErrorWord(abi.StatusInvalidAccessKeyID)
+		}
+	} else if q.hasAccount() && !hasID(image, e.owner(record), q.account()) {
+		return settle(q, abi.EffectDeny, abi.ReasonAccountMismatch)
 	}
 	// 4. The key's policy alone if it is active, else the account's.
-	policy, level := uint64(0), abi.LevelAccessKey
-	if key != 0 {
-		policy = load32(image, key+idPolicy)
-	}
-	if policy == 0 || load8(image, policy+policyState) != stateActive {
-		policy, level = load32(image, account+idPolicy), abi.LevelAccount
+	policy := load32(image, record+idPolicy)
+	if load8(image, policy+policyState) != stateActive {
+		if level == abi.LevelAccessKey {
+			policy, level = load32(image, e.owner(record)+idPolicy), abi.LevelAccount
+		}
 		if load8(image, policy+policyState) != stateActive {
 			return settle(q, abi.EffectAllow, abi.ReasonNoActivePolicy)
 		}
-	}
-	// The letters of an id that is listed were checked when it was compiled.
-	if key == 0 && !abi.ValidID(q.key().String()) {
-		return abi.ErrorWord(abi.StatusInvalidAccessKeyID)
 	}
 	// 5. and 6. The statements about this network, and the entries in them.
 	if q.hasVPC() {
@@ -96,39 +94,102 @@ func (e *Evaluator) evaluate(q query) abi.Word {
 	return abi.NewWord(abi.EffectAllow, abi.ReasonMatched, level, abi.NetworkPublic).WithEntry(uint8(public&7), uint8(label-1))
 }
 
+// beforeOwner is steps 1 and 2. It returns 0, which no decision is, when they
+// do not settle the request.
+//
+//go:noinline
+func (e *Evaluator) beforeOwner(q query) abi.Word {
+	// 1. Temporary credentials are known by their form alone.
+	if isTemporary(q.key()) {
+		return settle(q, abi.EffectAllow, abi.ReasonTemporaryCredential)
+	}
+	// 2. On an exempt service the policies have no effect.
+	if q.hasService() && e.isExempt(q) {
+		return settle(q, abi.EffectAllow, abi.ReasonExemptService)
+	}
+	return 0
+}
+
+// owner returns the account's record that the record of a key refers to.
+func (e *Evaluator) owner(key uint64) uint64 {
+	return e.accounts.start + load32(e.image, key+idOwner)>>7<<3
+}
+
 // matchVPC is steps 5 and 6 for a call from a VPC.
 func (e *Evaluator) matchVPC(policy uint64, level abi.Level, q query) abi.Word {
-	image, vpc := e.image, q.vpc()
-	if load8(image, policy+policyVPCs) == 0 {
-		return abi.NewWord(abi.EffectDeny, abi.ReasonNoVPCPolicy, level, abi.NetworkVPC)
+	at := e.statementAbout(policy, q.vpc())
+	if at < atLists {
+		if at == unclear {
+			return e.matchSeveral(policy, level, q)
+		}
+		if load8(e.image, policy+policyVPCs) == 0 {
+			return abi.NewWord(abi.EffectDeny, abi.ReasonNoVPCPolicy, level, abi.NetworkVPC)
+		}
+		return abi.NewWord(abi.EffectDeny, abi.ReasonVPCNotListed, level, abi.NetworkVPC)
 	}
-	n, tags := vpc.size(), load64(image, policy+policyTags)
-	second, third := second(n), third(n)
+	list := load32(e.image, at+vpcList)
+	label := search(e.image, list&^7, q)
+	if label == 0 {
+		return abi.NewWord(abi.EffectDeny, abi.ReasonSourceIPNotListed, level, abi.NetworkVPC)
+	}
+	return abi.NewWord(abi.EffectAllow, abi.ReasonMatched, level, abi.NetworkVPC).WithEntry(uint8(list&7), uint8(label-1))
+}
+
+// unclear is what statementAbout returns when it takes a closer look.
+const unclear = 1
+
+// statementAbout returns the only VPC statement of a policy that is about a
+// VPC, 0 if none is, and unclear if several may be. It calls nothing, so that
+// nothing has to be kept in memory for the time of a call.
+func (e *Evaluator) statementAbout(policy uint64, vpc text) uint64 {
+	n := vpc.size()
+	if n-8 > 24 {
+		return unclear
+	}
+	image, last := e.image, vpc.word(n-8)
+	tags := load64(image, policy+policyTags)
+	candidates := zeroBytes(tags^everyByte*(last*hashOdd>>56|2)) | zeroBytes(tags)
+	if candidates&(candidates-1) != 0 {
+		return unclear
+	}
+	if candidates == 0 {
+		return 0
+	}
+	at := policy + policyStatement + vpcSize*uint64(bits.TrailingZeros64(candidates)>>3)
+	text := load32(image, at+vpcText)
+	if text == 0 {
+		return at
+	}
+	second, third, bytes := second(n), third(n), text+textBytes
+	if (load32(image, text)^n)|(load64(image, bytes)^vpc.word(0))|(load64(image, bytes+second)^vpc.word(second))|
+		(load64(image, bytes+third)^vpc.word(third))|(load64(image, bytes+n-8)^last) != 0 {
+		return 0
+	}
+	return at
+}
+
+// matchSeveral is matchVPC where several statements may be about the VPC.
+//
+//go:noinline
+func (e *Evaluator) matchSeveral(policy uint64, level abi.Level, q query) abi.Word {
+	vpc, tags := q.vpc(), load64(e.image, policy+policyTags)
 	reason, matched, statement := abi.ReasonVPCNotListed, uint64(0), uint64(0)
 	for candidates := zeroBytes(tags^everyByte*tagOf(vpc)) | zeroBytes(tags); candidates != 0; candidates &= candidates - 1 {
 		at := policy + policyStatement + vpcSize*uint64(bits.TrailingZeros64(candidates)>>3)
-		if text := load32(image, at+vpcText); text != 0 {
-			if load32(image, text) != n {
-				continue
-			}
-			// As in same; a call would cost more than the comparison.
-			if text += textBytes; n-8 > 24 {
-				if !sameUncommon(image, text, vpc) {
-					continue
-				}
-			} else if (load64(image, text)^vpc.word(0))|(load64(image, text+second)^vpc.word(second))|
-				(load64(image, text+third)^vpc.word(third))|(load64(image, text+n-8)^vpc.word(n-8)) != 0 {
-				continue
-			}
+		if text := load32(e.image, at+vpcText); text != 0 && !isText(e.image, text, vpc) {
+			continue
 		}
 		reason = abi.ReasonSourceIPNotListed
-		list := load32(image, at+vpcList)
+		list := load32(e.image, at+vpcList)
 		// Of equally specific entries the first statement's counts.
-		if label := search(image, list&^7, q); label > matched {
+		if label := search(e.image, list&^7, q); label > matched {
 			matched, statement = label, list&7
 		}
 	}
 	if matched == 0 {
+		if load8(e.image, policy+policyVPCs) == 0 {
+			reason = abi.ReasonNoVPCPolicy
+		}
 		return abi.NewWord(abi.EffectDeny, reason, level, abi.NetworkVPC)
 	}
 	return abi.NewWord(abi.EffectAllow, abi.ReasonMatched, level, abi.NetworkVPC).WithEntry(uint8(statement), uint8(matched-1))
@@ -214,6 +275,8 @@ func (e *Evaluator) text(at uint64) []byte {
 
 // accountOf returns the record of the account that owns a key that is not
 // listed, or 0.
+//
+//go:noinline
 func (e *Evaluator) accountOf(q query) uint64 {
 	switch id := q.account(); {
 	case !q.hasAccount():
@@ -291,6 +354,11 @@ func (e *Evaluator) findUncommon(x index, id text) uint64 {
 // hasID compares the id of a record with id.
 func hasID(image []byte, record uint64, id text) bool {
 	return load32(image, record+idOwner)&127 == id.size()-1 && same(image, record+idText, id)
+}
+
+// isText compares a text of the image with t.
+func isText(image []byte, at uint64, t text) bool {
+	return load32(image, at) == t.size() && same(image, at+textBytes, t)
 }
 
 // same compares t, which is not empty, with as many bytes of the image.

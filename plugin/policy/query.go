@@ -23,6 +23,9 @@ func (q query) hasVPC() bool     { return q.r.VPCID != "" }
 func (q query) hasAccount() bool { return q.r.AccountID != "" }
 func (q query) hasService() bool { return q.r.Service != "" }
 
+// mayBeSettled reports whether steps 1 and 2 have to look at the request.
+func (q query) mayBeSettled() bool { return q.hasService() || isTemporary(q.key()) }
+
 func (q query) key() text      { return text(q.r.AccessKeyID) }
 func (q query) vpc() text      { return text(q.r.VPCID) }
 func (q query) account() text  { return text(q.r.AccountID) }

@@ -34,6 +34,14 @@ func (q query) hasVPC() bool     { return q.length(24) != 0 }
 func (q query) hasAccount() bool { return q.length(32) != 0 }
 func (q query) hasService() bool { return q.length(40) != 0 }
 
+// mayBeSettled reports whether steps 1 and 2 have to look at the request: there
+// is a service, or an id whose fourth letter is that of a temporary credential,
+// or that has fewer. It is one branch, since it is on the way of every request.
+func (q query) mayBeSettled() bool {
+	fourth := q.key().word32(0) >> 24
+	return ((fourth^'.'-1)|(fourth^'A'-1)|(uint64(q.length(16))-4))>>63|uint64(q.length(40)) != 0
+}
+
 func (q query) key() text      { return q.field(abi.RequestHeaderSize, q.length(16)) }
 func (q query) vpc() text      { return q.field(q.vpcAt(), q.length(24)) }
 func (q query) account() text  { return q.field(q.accountAt(), q.length(32)) }

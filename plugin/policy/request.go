@@ -12,8 +12,17 @@ var (
 
 // ParseRequest reads a request from JSON. Unknown, duplicate and misspelt
 // fields are errors, so that a typing error cannot widen access. The error is
-// an *abi.Error whose message names the place.
+// an *abi.Error whose message names the place. The strings of the request alias
+// the document: they hold only as long as it does not change.
 func ParseRequest(document []byte) (abi.Request, error) {
+	if r, ok := plainRequest(document); ok {
+		return r, nil
+	}
+	return parseRequest(document)
+}
+
+// parseRequest is the strict reader.
+func parseRequest(document []byte) (abi.Request, error) {
 	var req abi.Request
 	r := newReader(document)
 	source := ""

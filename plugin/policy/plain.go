@@ -1,25 +1,16 @@
-package main
+package policy
 
 import (
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
-	"github.com/keymoat/keymoat/plugin/policy"
 )
 
-// parseRequest is policy.ParseRequest, which alone says what a request is, with
-// a short way for those that programs write: in the sandbox the strict reader
-// takes longer than all the rest of an evaluation.
-func parseRequest(document []byte) (abi.Request, error) {
-	if r, ok := plainRequest(document); ok {
-		return r, nil
-	}
-	return policy.ParseRequest(document)
-}
-
-// plainRequest reads a request whose strings are ASCII without escapes. Where
-// it is not sure it is not ok, and decides nothing: a fuzz test holds it to
-// policy.ParseRequest. The strings alias b.
+// plainRequest reads a request whose strings are ASCII without escapes, as
+// programs write them: in the sandbox the strict reader takes longer than all
+// the rest of an evaluation. Where it is not sure it is not ok, and decides
+// nothing: a fuzz test holds it to the strict reader, which alone says what a
+// request is.
 func plainRequest(b []byte) (r abi.Request, ok bool) {
 	p := plainReader{rest: unsafe.String(unsafe.SliceData(b), len(b))}
 	source := ""
