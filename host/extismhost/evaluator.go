@@ -165,11 +165,13 @@ func (e *Evaluator) loaded(ctx context.Context, image []byte) (*instance, error)
 	return i, nil
 }
 
+// large is the size of an input, in bytes, whose memory an instance is not to
+// keep: a guest's never shrinks.
+const large = 4 << 20
+
 // inWorkshop calls a function that needs no rules, and read with its output. The
-// instance is replaced after a trap, and after a large document, whose memory it
-// would keep.
+// instance is replaced after a trap and after a large document.
 func (e *Evaluator) inWorkshop(ctx context.Context, export string, document []byte, read func(output []byte) error) (err error) {
-	const large = 4 << 20
 	if e.workshop == nil {
 		if e.workshop, err = e.instantiate(ctx); err != nil {
 			return err
@@ -202,17 +204,18 @@ func (e *Evaluator) Validate(ctx context.Context, document []byte) (report abi.R
 	return report, nil
 }
 
-// with runs use on an instance that holds the current rules. After a trap the
-// instance is replaced before anyone else can have it; where that fails too, the
-// next call tries again.
+// with runs use on an instance that holds the current rules. After a trap, and
+// after a large input, the instance is replaced before anyone else can have it;
+// where that fails too, the next call tries again.
 func (e *Evaluator) with(ctx context.Context, use func(*instance) error) error {
 	p, seat, err := e.serving.Take(ctx)
 	if err != nil {
 		return err
 	}
 	defer p.Give(seat)
-	err = use(p.Instances[seat])
-	if trapped(err) {
+	i := p.Instances[seat]
+	err = use(i)
+	if trapped(err) || len(i.input) > large {
 		_ = e.serving.Renew(ctx, p, seat)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -351,6 +352,20 @@ func TestWhatDoesNotFitIsTooLarge(t *testing.T) {
 	}
 	_, err = e.Authorize(ctx, abi.HTTPRequest{Target: string(spaces) + " ", SourceIP: netip.MustParseAddr("203.0.113.1")})
 	require.ErrorIs(t, err, abi.StatusTooLarge)
+	d, err := e.Evaluate(ctx, request(key, "203.0.113.1"))
+	require.NoError(t, err)
+	require.Equal(t, matched("203.0.113.0/24"), d)
+}
+
+func TestAnInstanceDoesNotKeepTheMemoryOfALargeInput(t *testing.T) {
+	ctx, e := t.Context(), newEvaluator(t, wasm, extismhost.WithInstances(1))
+	_, err := e.Load(ctx, []byte(alternating[0]))
+	require.NoError(t, err)
+	for _, size := range []int{1 << 20, 8 << 20} {
+		_, err := e.Authorize(ctx, abi.HTTPRequest{Target: "/" + strings.Repeat("x", size), SourceIP: netip.MustParseAddr("203.0.113.1")})
+		require.NoError(t, err)
+		require.Equal(t, size < 4<<20, e.Kept() >= size, "%d bytes", size)
+	}
 	d, err := e.Evaluate(ctx, request(key, "203.0.113.1"))
 	require.NoError(t, err)
 	require.Equal(t, matched("203.0.113.0/24"), d)

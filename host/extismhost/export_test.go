@@ -27,3 +27,6 @@ func (e *Evaluator) EvaluateAfter(ctx context.Context, until <-chan struct{}, re
 	})
 	return d, err
 }
+
+// Kept is how many bytes the first instance keeps of the inputs it had.
+func (e *Evaluator) Kept() int { return cap(e.serving.Current().Instances[0].input) }
