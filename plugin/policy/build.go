@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math/bits"
+	"strconv"
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/abi/ip"
@@ -19,9 +20,7 @@ func Compile(document []byte) (image []byte, report abi.Report, err error) {
 		if tooLarge == "" {
 			return image, report, nil
 		}
-		var errors findings
-		errors.add(abi.CodeTooLarge, "", tooLarge)
-		report.Valid, report.Errors = false, errors.list()
+		report.Valid, report.Errors = false, []abi.Finding{{Code: abi.CodeTooLarge, Message: tooLarge}}
 	}
 	return nil, report, &abi.Error{Status: abi.StatusInvalidDocument, Message: summary(&report), Report: &report}
 }
@@ -53,7 +52,7 @@ func summary(r *abi.Report) string {
 			text += "more than "
 			more--
 		}
-		text += decimal(more) + " more"
+		text += strconv.Itoa(more) + " more"
 	}
 	return text
 }
@@ -131,10 +130,10 @@ func build(s *set) (image []byte, tooLarge string) {
 		size += uint64(len(section.bytes))
 	}
 	if accounts.size() > maxAccounts {
-		return nil, "the policy set has too many accounts: their index would have " + decimal(int(accounts.size())) + " bytes; the limit is " + decimal(maxAccounts)
+		return nil, "the policy set has too many accounts: their index would have " + strconv.Itoa(int(accounts.size())) + " bytes; the limit is " + strconv.Itoa(maxAccounts)
 	}
 	if size > maxImage {
-		return nil, "the compiled policy set would have " + decimal(int(size)) + " bytes; the limit is " + decimal(maxImage)
+		return nil, "the compiled policy set would have " + strconv.Itoa(int(size)) + " bytes; the limit is " + strconv.Itoa(maxImage)
 	}
 
 	image = appendText(make([]byte, 0, size), imageMagic)

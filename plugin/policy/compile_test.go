@@ -188,7 +188,7 @@ func TestASetThatIsTooLargeIsRefused(t *testing.T) {
 	image, what := build(s)
 	require.Nil(t, image)
 	require.Contains(t, what, "too many accounts")
-	require.Contains(t, what, decimal(maxAccounts))
+	require.Contains(t, what, strconv.Itoa(maxAccounts))
 
 	s.accounts = s.accounts[:1000]
 	image, what = build(s)

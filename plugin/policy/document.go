@@ -1,15 +1,17 @@
 package policy
 
 import (
+	"strconv"
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/abi/ip"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 // The fields of the documents, as abi/schema describes them.
 var (
-	setFields       = []string{"Version", "Accounts", "ExemptServices", "Status", "Statements"}
+	setFields       = []string{"Version", "Accounts", "ExemptServices"}
 	accountFields   = []string{"AccountId", "AccessKeyPolicy", "AccessKeys"}
 	keyFields       = []string{"AccessKeyId", "UserPrincipalName", "AccessKeyPolicy"}
 	policyFields    = []string{"Version", "Status", "Statements"}
@@ -27,22 +29,22 @@ func Validate(document []byte) abi.Report {
 // read reads a document into a set, which is usable if the report is valid.
 func read(document []byte) (*set, abi.Report) {
 	d := documentReader{
-		reader:   newReader(document),
+		Reader:   strictjson.New(document, abi.MaxDepth),
 		lists:    make(map[string]*entryList),
 		accounts: make(map[string]struct{}),
 		keys:     make(map[string]struct{}),
 	}
 	d.document()
-	d.end()
+	d.End()
 	return &d.set, abi.Report{
-		Valid:    d.errors.none(),
-		Errors:   d.errors.list(),
-		Warnings: d.warnings.list(),
+		Valid:    d.Errors.None(),
+		Errors:   d.Errors.List(),
+		Warnings: d.Warnings.List(),
 	}
 }
 
 type documentReader struct {
-	*reader
+	*strictjson.Reader
 	set      set
 	lists    map[string]*entryList // by the text of the IPList
 	accounts map[string]struct{}
@@ -53,21 +55,21 @@ type documentReader struct {
 // cloud's API returns it, stands for the policy of the only account.
 func (d *documentReader) document() {
 	d.set.exemptions = builtinExemptions
-	if isBarePolicy(*d.reader) {
+	if isBarePolicy(d.Reader) {
 		d.set.accounts = make([]holder, 1)
 		d.set.accounts[0] = holder{id: "\x00", policy: d.policy()}
 		return
 	}
 	const accounts, exempt = 1, 2
-	for w := d.object(setFields[:3], 1<<accounts); w.next(); {
-		switch w.i {
+	for w := d.Object(setFields, 1<<accounts); w.Next(); {
+		switch w.I {
 		case accounts:
-			for w := d.array(); w.next(); {
+			for w := d.Array(); w.Next(); {
 				d.account()
 			}
 		case exempt:
 			d.set.exemptions = nil
-			for w := d.array(); w.next(); {
+			for w := d.Array(); w.Next(); {
 				d.exemption()
 			}
 		default:
@@ -77,21 +79,13 @@ func (d *documentReader) document() {
 }
 
 // isBarePolicy looks for the first name that only one kind of document has.
-func isBarePolicy(r reader) bool {
-	if r.peek() != '{' {
-		return false
-	}
-	r.at++
-	for r.peek() == '"' {
-		name := unquote(r.value())
-		switch indexOf(setFields, name) {
-		case 1, 2:
+func isBarePolicy(r *strictjson.Reader) bool {
+	for name := range r.Names {
+		switch name {
+		case "Accounts", "ExemptServices":
 			return false
-		case 3, 4:
+		case "Status", "Statements":
 			return true
-		}
-		if r.value(); r.failed {
-			return false
 		}
 	}
 	return false
@@ -101,19 +95,19 @@ func (d *documentReader) account() {
 	const id, keyPolicy, keys = 0, 1, 2
 	at := len(d.set.accounts)
 	var account holder
-	for w := d.object(accountFields, 1<<id); w.next(); {
-		switch w.i {
+	for w := d.Object(accountFields, 1<<id); w.Next(); {
+		switch w.I {
 		case id:
 			account.id = d.id(abi.CodeInvalidAccountID, abi.CodeDuplicateAccount, "account", d.accounts)
 		case keyPolicy:
 			account.policy = d.policy()
 		case keys:
-			for w := d.array(); w.next(); {
+			for w := d.Array(); w.Next(); {
 				d.key(at)
 			}
 		}
 	}
-	if d.errors.none() { // else the set is of no use
+	if d.Errors.None() { // else the set is of no use
 		d.set.accounts = append(d.set.accounts, account)
 	}
 }
@@ -121,36 +115,36 @@ func (d *documentReader) account() {
 func (d *documentReader) key(owner int) {
 	const id, principal, keyPolicy = 0, 1, 2
 	key := holder{account: owner}
-	for w := d.object(keyFields, 1<<id); w.next(); {
-		switch w.i {
+	for w := d.Object(keyFields, 1<<id); w.Next(); {
+		switch w.I {
 		case id:
 			key.id = d.id(abi.CodeInvalidAccessKeyID, abi.CodeDuplicateAccessKey, "AccessKey", d.keys)
 			if key.id != "" && isTemporary(textOf(key.id)) {
-				d.warnings.add(abi.CodeTemporaryAccessKey, d.here(), "policies never apply to temporary credentials, so this key's policy has no effect")
+				d.Warnings.Add(abi.CodeTemporaryAccessKey, d.Here(), "policies never apply to temporary credentials, so this key's policy has no effect")
 			}
 		case principal:
-			d.text()
+			d.Text()
 		case keyPolicy:
 			key.policy = d.policy()
 		}
 	}
-	if d.errors.none() {
+	if d.Errors.None() {
 		d.set.keys = append(d.set.keys, key)
 	}
 }
 
 // id reads the id of an account or a key, which no other may have.
 func (d *documentReader) id(invalid, duplicate abi.FindingCode, what string, taken map[string]struct{}) string {
-	id, ok := d.text()
+	id, ok := d.Text()
 	if !ok {
 		return ""
 	}
 	if !abi.ValidID(id) {
-		d.cite(invalid, "", id, " is no "+what+" id: 1 to 128 letters, digits and . _ = -")
+		d.Cite(invalid, "", id, " is no "+what+" id: 1 to 128 letters, digits and . _ = -")
 		return ""
 	}
 	if _, found := taken[id]; found {
-		d.cite(duplicate, "the "+what+" id ", id, " is listed before; list it once")
+		d.Cite(duplicate, "the "+what+" id ", id, " is listed before; list it once")
 		return ""
 	}
 	taken[id] = struct{}{}
@@ -160,27 +154,27 @@ func (d *documentReader) id(invalid, duplicate abi.FindingCode, what string, tak
 func (d *documentReader) exemption() {
 	const service = 0
 	var e exemption
-	for w := d.object(exemptFields, 1<<service); w.next(); {
-		text, ok := d.text()
+	for w := d.Object(exemptFields, 1<<service); w.Next(); {
+		text, ok := d.Text()
 		if ok && (text == "" || len(text) > abi.MaxField) {
-			d.error(abi.CodeInvalidExemption, exemptFields[w.i]+" must have 1 to 255 bytes")
+			d.Error(abi.CodeInvalidExemption, exemptFields[w.I]+" must have 1 to 255 bytes")
 		}
-		e[w.i] = text
+		e[w.I] = text
 	}
-	if d.errors.none() {
+	if d.Errors.None() {
 		d.set.exemptions = append(d.set.exemptions, e)
 	}
 }
 
-func (r *reader) version() {
-	v := r.value()
-	if r.failed {
+func (d *documentReader) version() {
+	v := d.Value()
+	if d.Failed() {
 		return
 	}
 	if v[0] != '-' && (v[0] < '0' || v[0] > '9') {
-		r.wrongType("the number 1", v)
+		d.WrongType("the number 1", v)
 	} else if string(v) != "1" {
-		r.error(abi.CodeInvalidVersion, "the version must be 1, or absent; this release reads no other")
+		d.Error(abi.CodeInvalidVersion, "the version must be 1, or absent; this release reads no other")
 	}
 }
 
@@ -188,15 +182,15 @@ func (r *reader) version() {
 func (d *documentReader) policy() *policy {
 	const version, status, statements = 0, 1, 2
 	var p policy
-	if !d.failed && d.peek() == '"' { // the cloud's API hands the document over as a string
-		if d.value(); !d.failed {
-			d.error(abi.CodeWrongType, "must be an object, not a string; if this is the answer of the cloud's API, put the document that the string holds in its place")
+	if !d.Failed() && d.Peek() == '"' { // the cloud's API hands the document over as a string
+		if d.Value(); !d.Failed() {
+			d.Error(abi.CodeWrongType, "must be an object, not a string; if this is the answer of the cloud's API, put the document that the string holds in its place")
 		}
 		return &p
 	}
-	w := d.object(policyFields, 1<<status|1<<statements)
-	for w.next() {
-		switch w.i {
+	w := d.Object(policyFields, 1<<status|1<<statements)
+	for w.Next() {
+		switch w.I {
 		case version:
 			d.version()
 		case status:
@@ -205,16 +199,16 @@ func (d *documentReader) policy() *policy {
 			d.statements(&p)
 		}
 	}
-	if w.done() {
-		d.doubts(&p, w.saw(statements))
+	if w.Done() {
+		d.doubts(&p, w.Saw(statements))
 	}
 	return &p
 }
 
 func (d *documentReader) status() uint8 {
-	status, ok := d.text()
+	status, ok := d.Text()
 	if ok && status != abi.StatusActive && status != abi.StatusInactive {
-		d.cite(abi.CodeInvalidStatus, "", status, " is no status; it must be exactly Active or Inactive")
+		d.Cite(abi.CodeInvalidStatus, "", status, " is no status; it must be exactly Active or Inactive")
 	}
 	if status == abi.StatusActive {
 		return stateActive
@@ -224,20 +218,20 @@ func (d *documentReader) status() uint8 {
 
 func (d *documentReader) statements(p *policy) {
 	public := 0 // statements about the public network so far
-	w := d.array()
-	for w.next() {
+	w := d.Array()
+	for w.Next() {
 		s := d.statement()
 		if s.vpc == "" {
 			if public++; public > 1 {
-				d.error(abi.CodeTooManyPublicStatements, "a policy can have one ClassicWhiteList; put all public entries into the first")
+				d.Error(abi.CodeTooManyPublicStatements, "a policy can have one ClassicWhiteList; put all public entries into the first")
 			}
 		}
 		if len(p.statements) < abi.MaxStatements {
 			p.statements = append(p.statements, s)
 		}
 	}
-	if w.done() && w.i > abi.MaxStatements {
-		d.error(abi.CodeTooManyStatements, "holds "+decimal(w.i)+" statements; at most "+decimal(abi.MaxStatements)+" are allowed")
+	if w.Done() && w.I > abi.MaxStatements {
+		d.Error(abi.CodeTooManyStatements, "holds "+strconv.Itoa(w.I)+" statements; at most "+strconv.Itoa(abi.MaxStatements)+" are allowed")
 	}
 }
 
@@ -251,47 +245,47 @@ func (d *documentReader) statement() (s statement) {
 		ok       bool // typeName is known
 		hasValue bool
 	)
-	w := d.object(statementFields, 1<<kind|1<<ipList)
-	for w.next() {
-		switch w.i {
+	w := d.Object(statementFields, 1<<kind|1<<ipList)
+	for w.Next() {
+		switch w.I {
 		case kind:
-			if typeName, ok = d.text(); ok && typeName != abi.TypeClassic && typeName != abi.TypeVPC {
-				d.cite(abi.CodeInvalidType, "", typeName, " is no type; it must be exactly ClassicWhiteList or VPCWhiteList")
+			if typeName, ok = d.Text(); ok && typeName != abi.TypeClassic && typeName != abi.TypeVPC {
+				d.Cite(abi.CodeInvalidType, "", typeName, " is no type; it must be exactly ClassicWhiteList or VPCWhiteList")
 				ok = false
 			}
 		case value:
-			s.vpc, hasValue = d.text()
+			s.vpc, hasValue = d.Text()
 		case ipList:
 			s.list = d.ipList()
 		}
 	}
 	switch {
-	case !w.done() || !ok:
+	case !w.Done() || !ok:
 		return unusable
 	case typeName == abi.TypeClassic:
-		if w.saw(value) {
-			d.errors.add(abi.CodeValueForbidden, d.here()+"/Value", "a ClassicWhiteList is about the public network and takes no Value; remove it")
+		if w.Saw(value) {
+			d.Errors.Add(abi.CodeValueForbidden, d.Here()+"/Value", "a ClassicWhiteList is about the public network and takes no Value; remove it")
 		}
 		s.vpc = ""
 		if s.list != nil && s.list.private > 0 {
-			if d.warnings.full() {
-				d.warnings.more += s.list.private
+			if d.Warnings.Full() {
+				d.Warnings.Count(s.list.private)
 				break
 			}
-			base := d.here() + "/IPList"
+			base := d.Here() + "/IPList"
 			for i, p := range s.list.entries {
 				if anyHolds(privateBlocks, p) {
-					s.list.warn(&d.warnings, abi.CodePrivateAddress, base, i, "", " is private; no call over the public network comes from there")
+					s.list.warn(&d.Warnings, abi.CodePrivateAddress, base, i, "", " is private; no call over the public network comes from there")
 				}
 			}
 		}
-	case !w.saw(value):
-		d.error(abi.CodeValueRequired, "a VPCWhiteList needs a Value: a VPC id, or AllowAllVPC for any VPC")
+	case !w.Saw(value):
+		d.Error(abi.CodeValueRequired, "a VPCWhiteList needs a Value: a VPC id, or AllowAllVPC for any VPC")
 		return unusable
 	case !hasValue: // not a string, which is reported
 		return unusable
 	case s.vpc != abi.AllowAllVPC && !abi.ValidVPCID(s.vpc):
-		d.errors.add(abi.CodeInvalidValue, d.here()+"/Value", quote(s.vpc)+" is neither a VPC id (vpc- and 1 to 64 lower-case letters or digits) nor exactly AllowAllVPC")
+		d.Errors.Add(abi.CodeInvalidValue, d.Here()+"/Value", strictjson.Quote(s.vpc)+" is neither a VPC id (vpc- and 1 to 64 lower-case letters or digits) nor exactly AllowAllVPC")
 		return unusable
 	}
 	if s.list == nil {
@@ -302,8 +296,8 @@ func (d *documentReader) statement() (s statement) {
 
 // ipList reads an IPList, or finds it among those that were read.
 func (d *documentReader) ipList() *entryList {
-	raw := d.value()
-	if d.failed {
+	raw := d.Value()
+	if d.Failed() {
 		return nil
 	}
 	text := unsafe.String(unsafe.SliceData(raw), len(raw))
@@ -312,10 +306,10 @@ func (d *documentReader) ipList() *entryList {
 		l = readList(raw)
 		d.lists[text] = l
 	}
-	if !l.errors.none() || !l.warnings.none() {
-		here := d.here()
-		d.errors.addBelow(here, &l.errors)
-		d.warnings.addBelow(here, &l.warnings)
+	if !l.errors.None() || !l.warnings.None() {
+		here := d.Here()
+		d.Errors.AddBelow(here, &l.errors)
+		d.Warnings.AddBelow(here, &l.warnings)
 	}
 	return l
 }
@@ -324,17 +318,17 @@ func (d *documentReader) ipList() *entryList {
 // pointer is base.
 //
 //go:noinline
-func (l *entryList) warn(f *findings, code abi.FindingCode, base string, i int, before, after string) {
-	if f.full() {
-		f.more++
+func (l *entryList) warn(f *strictjson.Findings, code abi.FindingCode, base string, i int, before, after string) {
+	if f.Full() {
+		f.Count(1)
 		return
 	}
-	f.add(code, base+l.origins[i].place(), before+l.entries[i].String()+after)
+	f.Add(code, base+l.origins[i].place(), before+l.entries[i].String()+after)
 }
 
 // listReader reads one IPList, which is known to be JSON.
 type listReader struct {
-	*reader
+	*strictjson.Reader
 	entries []ip.Prefix
 	origins []origin // of the entries
 	total   int      // of entries, readable or not
@@ -354,34 +348,34 @@ func (o origin) place() string {
 	if o.at == wholeList {
 		return ""
 	}
-	return "/" + decimal(int(o.at))
+	return "/" + strconv.Itoa(int(o.at))
 }
 
 func readList(raw []byte) *entryList {
-	r := listReader{reader: &reader{document: raw}}
+	r := listReader{Reader: strictjson.Part(raw)}
 	if raw[0] == '"' {
 		r.split(wholeList)
 	} else {
-		w := r.array()
-		for w.next() {
-			r.split(int32(w.i - 1))
+		w := r.Array()
+		for w.Next() {
+			r.split(int32(w.I - 1))
 		}
-		if w.done() && w.i == 0 {
-			r.error(abi.CodeEmptyIPList, "is empty; list at least one address or CIDR block, or remove the statement")
+		if w.Done() && w.I == 0 {
+			r.Error(abi.CodeEmptyIPList, "is empty; list at least one address or CIDR block, or remove the statement")
 		}
 	}
 	if r.total > abi.MaxEntries {
-		r.errors.add(abi.CodeTooManyEntries, "", "holds "+decimal(r.total)+" entries; at most "+decimal(abi.MaxEntries)+" are allowed in one statement")
-		return &entryList{errors: r.errors}
+		r.Errors.Add(abi.CodeTooManyEntries, "", "holds "+strconv.Itoa(r.total)+" entries; at most "+strconv.Itoa(abi.MaxEntries)+" are allowed in one statement")
+		return &entryList{errors: r.Errors}
 	}
-	l := &entryList{entries: r.entries, origins: r.origins, errors: r.errors}
+	l := &entryList{entries: r.entries, origins: r.origins, errors: r.Errors}
 	r.doubts(l)
 	return l
 }
 
 // split reads the string with that index, which may hold several entries.
 func (r *listReader) split(at int32) {
-	text, ok := r.text()
+	text, ok := r.Text()
 	if !ok {
 		return
 	}
@@ -395,7 +389,7 @@ func (r *listReader) split(at int32) {
 			r.total++
 			p, masked, err := ip.ParsePrefix(word)
 			if err != nil {
-				r.cite(abi.CodeInvalidEntry, "", word, " "+err.Error())
+				r.Cite(abi.CodeInvalidEntry, "", word, " "+err.Error())
 			} else if len(r.entries) < abi.MaxEntries { // more are refused anyway
 				r.entries, r.origins = append(r.entries, p), append(r.origins, origin{at, masked})
 			}
@@ -403,7 +397,7 @@ func (r *listReader) split(at int32) {
 		from = to + 1
 	}
 	if r.total == before {
-		r.error(abi.CodeEmptyIPList, "holds no address or CIDR block")
+		r.Error(abi.CodeEmptyIPList, "holds no address or CIDR block")
 	}
 }
 
@@ -450,7 +444,7 @@ func covers(entries []ip.Prefix) []int {
 // doubts warns of what the policy as a whole does.
 func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	if p.state == stateActive && hasStatements && len(p.statements) == 0 {
-		d.warnings.add(abi.CodeNoStatements, d.here()+"/Statements", "the policy is Active without statements: it refuses every call")
+		d.Warnings.Add(abi.CodeNoStatements, d.Here()+"/Statements", "the policy is Active without statements: it refuses every call")
 	}
 	var all []ip.Prefix
 	for _, s := range p.statements {
@@ -463,7 +457,7 @@ func (d *documentReader) doubts(p *policy, hasStatements bool) {
 	}
 	for i, s := range p.statements {
 		if s.vpc != "" && s.vpc != abi.AllowAllVPC && len(s.list.entries) > 0 && coversAll(all, s.list.entries) {
-			d.warnings.add(abi.CodeNeedlessVPC, d.here()+"/Statements/"+decimal(i), "AllowAllVPC lists all of these addresses for any VPC, so this statement adds nothing")
+			d.Warnings.Add(abi.CodeNeedlessVPC, d.Here()+"/Statements/"+strconv.Itoa(i), "AllowAllVPC lists all of these addresses for any VPC, so this statement adds nothing")
 		}
 	}
 }

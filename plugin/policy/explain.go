@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"strconv"
+
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 // Explain judges one request and tells each step of Evaluate, whose decision
@@ -84,11 +87,11 @@ func serviceAnswer(r *abi.Request, reason abi.Reason) string {
 func (e *Evaluator) ownerAnswer(r *abi.Request, key, account uint64, reason abi.Reason) string {
 	switch {
 	case reason == abi.ReasonAccountMismatch:
-		return "The key is listed under account " + e.id(account) + ", the request names " + quote(r.AccountID) + "."
+		return "The key is listed under account " + e.id(account) + ", the request names " + strictjson.Quote(r.AccountID) + "."
 	case reason == abi.ReasonUnknownAccount && r.AccountID != "":
-		return "The key is not listed, and account " + quote(r.AccountID) + " is not known."
+		return "The key is not listed, and account " + strictjson.Quote(r.AccountID) + " is not known."
 	case reason == abi.ReasonUnknownAccount:
-		return "The key is not listed, the request names no account, and the policy set has " + decimal(e.Accounts()) + " of them."
+		return "The key is not listed, the request names no account, and the policy set has " + strconv.Itoa(e.Accounts()) + " of them."
 	case key != 0:
 		return "The key is listed under account " + e.id(account) + "."
 	case r.AccountID != "":
@@ -118,7 +121,7 @@ func (e *Evaluator) policyAnswer(key, account uint64, level abi.Level) string {
 func networkAnswer(t *abi.Trace, applying int) string {
 	from := "The call is public"
 	if t.Request.VPCID != "" {
-		from = "The call comes from " + quote(t.Request.VPCID)
+		from = "The call comes from " + strictjson.Quote(t.Request.VPCID)
 	}
 	switch t.Decision.Reason {
 	case abi.ReasonNoPublicPolicy:
@@ -131,13 +134,13 @@ func networkAnswer(t *abi.Trace, applying int) string {
 	if applying == 1 {
 		return from + "; 1 statement applies."
 	}
-	return from + "; " + decimal(applying) + " statements apply."
+	return from + "; " + strconv.Itoa(applying) + " statements apply."
 }
 
 func sourceAnswer(t *abi.Trace) string {
 	ip := t.Request.SourceIP.String()
 	if t.Decision.Reason == abi.ReasonMatched {
-		return t.Decision.Entry.String() + " in statement " + decimal(t.Decision.Statement) + " holds " + ip + "."
+		return t.Decision.Entry.String() + " in statement " + strconv.Itoa(t.Decision.Statement) + " holds " + ip + "."
 	}
 	return "No entry holds " + ip + "."
 }

@@ -161,14 +161,14 @@ func TestTheSpecificationStatesTheLimits(t *testing.T) {
 	b, err := os.ReadFile("IMAGE.md")
 	require.NoError(t, err)
 	for _, sentence := range []string{
-		"This is version " + decimal(imageVersion) + " of the format.",
-		"| header | " + decimal(headerSize) + " bytes |",
+		"This is version " + strconv.Itoa(imageVersion) + " of the format.",
+		"| header | " + strconv.Itoa(headerSize) + " bytes |",
 		fmt.Sprintf("`K` = %#x", uint64(hashOdd)),
-		decimal(abi.MaxEntries) + " entries make at most " + decimal(maxSegments) + " segments",
+		strconv.Itoa(abi.MaxEntries) + " entries make at most " + strconv.Itoa(maxSegments) + " segments",
 		fmt.Sprintf("at most %d leaves and %d IPv6 segments", maxLeaves, maxSegments),
-		"A text has at most " + decimal(abi.MaxField) + " bytes",
-		"at most " + decimal(abi.MaxStatements) + " VPC statements",
-		"nodes of " + decimal(nodeSize) + " bytes",
+		"A text has at most " + strconv.Itoa(abi.MaxField) + " bytes",
+		"at most " + strconv.Itoa(abi.MaxStatements) + " VPC statements",
+		"nodes of " + strconv.Itoa(nodeSize) + " bytes",
 		fmt.Sprintf("%d inactive, %d active, %d there is no policy", stateInactive, stateActive, stateNone),
 	} {
 		require.True(t, strings.Contains(string(b), sentence), sentence)

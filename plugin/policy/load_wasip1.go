@@ -58,6 +58,3 @@ func search(image []byte, list uint64, q query) (label uint64) {
 func above(image []byte, at, a, step uint64) uint64 {
 	return step &^ uint64(int64(a-load32(image, at))>>63)
 }
-
-// flatArray is a short way that costs more here than it spares; see load.go.
-func flatArray([]byte, int) int { return 0 }

@@ -1,6 +1,9 @@
 package policy
 
-import "github.com/keymoat/keymoat/abi/ip"
+import (
+	"github.com/keymoat/keymoat/abi/ip"
+	"github.com/keymoat/keymoat/plugin/strictjson"
+)
 
 // set is a policy set that has been read and found valid. Strings may alias
 // the document.
@@ -37,8 +40,8 @@ type entryList struct {
 	entries []ip.Prefix // IPv4-mapped ones unmapped
 	origins []origin    // of the entries
 
-	errors, warnings findings // pointers count from the IPList
-	private          int      // number of private entries, doubtful in a public statement alone
+	errors, warnings strictjson.Findings // pointers count from the IPList
+	private          int                 // number of private entries, doubtful in a public statement alone
 
 	placed bool   // set by the builder
 	at     uint32 // offset among the lists, set by the builder

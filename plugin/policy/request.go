@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"strconv"
+
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 var (
@@ -24,13 +27,13 @@ func ParseRequest(document []byte) (abi.Request, error) {
 // parseRequest is the strict reader.
 func parseRequest(document []byte) (abi.Request, error) {
 	var req abi.Request
-	r := newReader(document)
+	r := strictjson.New(document, abi.MaxDepth)
 	source := ""
 	fields := [...]*string{&req.AccessKeyID, &source, &req.VPCID, &req.AccountID, &req.Service, &req.Action, &req.Protocol}
-	for w := r.object(requestFields, 0); w.next(); {
-		*fields[w.i], _ = r.text()
+	for w := r.Object(requestFields, 0); w.Next(); {
+		*fields[w.I], _ = r.Text()
 	}
-	if err := r.endRequest(); err != nil {
+	if err := endRequest(r); err != nil {
 		return abi.Request{}, err
 	}
 	if !abi.ValidID(req.AccessKeyID) {
@@ -48,25 +51,25 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 		req   abi.HTTPRequest
 		plain abi.Request
 	)
-	r := newReader(document)
+	r := strictjson.New(document, abi.MaxDepth)
 	source := ""
 	const target, headers, denyMissing, denyForm = 0, 7, 8, 9
 	fields := [...]*string{&req.Target, &source, &plain.VPCID, &plain.AccountID, &plain.Service, &plain.Action, &plain.Protocol}
-	for w := r.object(httpFields, 1<<target); w.next(); {
-		switch w.i {
+	for w := r.Object(httpFields, 1<<target); w.Next(); {
+		switch w.I {
 		case headers:
-			for w := r.array(); w.next(); {
-				req.Headers = append(req.Headers, r.header())
+			for w := r.Array(); w.Next(); {
+				req.Headers = append(req.Headers, readHeader(r))
 			}
 		case denyMissing:
-			req.DenyMissingAccessKey = r.boolean()
+			req.DenyMissingAccessKey = r.Bool()
 		case denyForm:
-			req.DenyFormBody = r.boolean()
+			req.DenyFormBody = r.Bool()
 		default:
-			*fields[w.i], _ = r.text()
+			*fields[w.I], _ = r.Text()
 		}
 	}
-	if err := r.endRequest(); err != nil {
+	if err := endRequest(r); err != nil {
 		return abi.HTTPRequest{}, err
 	}
 	if err := parseSource(&plain, source); err != nil {
@@ -77,18 +80,10 @@ func ParseHTTPRequest(document []byte) (abi.HTTPRequest, error) {
 	return req, nil
 }
 
-func (r *reader) boolean() bool {
-	v := r.value()
-	if !r.failed && v[0] != 't' && v[0] != 'f' {
-		r.wrongType("a boolean", v)
-	}
-	return !r.failed && v[0] == 't'
-}
-
-func (r *reader) header() (h abi.HTTPHeader) {
+func readHeader(r *strictjson.Reader) (h abi.HTTPHeader) {
 	fields := [...]*string{&h.Name, &h.Value}
-	for w := r.object(headerFields, 3); w.next(); {
-		*fields[w.i], _ = r.text()
+	for w := r.Object(headerFields, 3); w.Next(); {
+		*fields[w.I], _ = r.Text()
 	}
 	return h
 }
@@ -99,19 +94,19 @@ func parseSource(req *abi.Request, source string) error {
 	}
 	for i, field := range []string{req.VPCID, req.AccountID, req.Service, req.Action, req.Protocol} {
 		if len(field) > abi.MaxField {
-			return newError(abi.StatusInvalidRequest, "/"+requestFields[i+2]+": longer than "+decimal(abi.MaxField)+" bytes")
+			return newError(abi.StatusInvalidRequest, "/"+requestFields[i+2]+": longer than "+strconv.Itoa(abi.MaxField)+" bytes")
 		}
 	}
 	return nil
 }
 
 // endRequest returns the first thing that is wrong with a request.
-func (r *reader) endRequest() error {
-	r.end()
-	if r.errors.none() {
+func endRequest(r *strictjson.Reader) error {
+	r.End()
+	if r.Errors.None() {
 		return nil
 	}
-	f, where := &r.errors.kept[0], ""
+	f, where := r.Errors.First(), ""
 	if f.Pointer != "" {
 		where = f.Pointer + ": "
 	}
@@ -123,7 +118,7 @@ func unreadable(status abi.Status, field, got, want string) error {
 	if got != "" {
 		what = "not readable"
 		if field == "SourceIp" {
-			what = quote(got) + " is not readable"
+			what = strictjson.Quote(got) + " is not readable"
 		}
 	}
 	return newError(status, "/"+field+": "+what+"; it must be "+want)

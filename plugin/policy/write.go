@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"unicode/utf8"
+	"strconv"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 // The JSON forms of what the guest answers with, written without reflection.
@@ -48,7 +49,7 @@ func (w *writer) name(name string) {
 //go:noinline
 func (w *writer) text(name, s string) {
 	w.name(name)
-	w.b = appendQuoted(w.b, s)
+	w.b = strictjson.AppendQuoted(w.b, s)
 }
 
 //go:noinline
@@ -61,7 +62,7 @@ func (w *writer) textUnlessEmpty(name, s string) {
 //go:noinline
 func (w *writer) number(name string, n int) {
 	w.name(name)
-	w.raw(decimal(n))
+	w.raw(strconv.Itoa(n))
 }
 
 //go:noinline
@@ -72,32 +73,6 @@ func (w *writer) bool(name string, v bool) {
 	} else {
 		w.raw("false")
 	}
-}
-
-// appendQuoted appends s as a JSON string; what is not UTF-8 in it is replaced.
-// jsontext has that too, but its way would take up 17 kB of the guest.
-func appendQuoted(b []byte, s string) []byte {
-	const digits = "0123456789abcdef"
-	b = appendText(b, `"`)
-	for i, c := range s {
-		var text string
-		switch {
-		case c == utf8.RuneError:
-			text = "\ufffd"
-		case c == '"':
-			text = `\"`
-		case c == '\\':
-			text = `\\`
-		case '\b' <= c && c <= '\r' && c != '\v':
-			text = `\` + "btnvfr"[c-'\b':][:1]
-		case c < ' ':
-			text = `\u00` + digits[c>>4:][:1] + digits[c&15:][:1]
-		default:
-			text = s[i:][:utf8.RuneLen(c)]
-		}
-		b = appendText(b, text)
-	}
-	return appendText(b, `"`)
 }
 
 // AppendReport appends the JSON form of a report.
@@ -215,7 +190,7 @@ func AppendInfo(b []byte, e *Evaluator) []byte {
 	w := writer{b: b}
 	w.open("{")
 	w.text("Release", abi.Release)
-	w.text("ABI", decimal(abi.VersionMajor)+"."+decimal(abi.VersionMinor))
+	w.text("ABI", strconv.Itoa(abi.VersionMajor)+"."+strconv.Itoa(abi.VersionMinor))
 	w.bool("Loaded", e != nil)
 	if e != nil {
 		w.number("Accounts", e.Accounts())

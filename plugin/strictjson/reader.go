@@ -1,8 +1,14 @@
-package policy
+// Package strictjson reads JSON documents that people write: it reports all that
+// is wrong with one, each fault with its code and JSON pointer, and takes no
+// unknown and no duplicate names. The evaluator reads policy sets and requests
+// with it, the Envoy filter its configuration.
+package strictjson
 
 import (
 	"bytes"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -11,31 +17,33 @@ import (
 	"github.com/keymoat/keymoat/abi"
 )
 
-// reader walks a JSON document once, front to back, and reports all that is
+// Reader walks a JSON document once, front to back, and reports all that is
 // wrong with it. After a fault of syntax it is failed: nothing behind that
 // place can be trusted, so everything stops there.
 //
-// jsontext judges the syntax, of the whole document at once. To walk what it
+// jsontext judges the syntax, of the whole document at once. To Walk what it
 // has found to be JSON takes no more than looking for brackets and quotes,
 // and a tenth of the code that jsontext has for the same.
-type reader struct {
+type Reader struct {
 	document []byte // up to its fault, where it has one
 	at       int
 	path     []string // the names and indices that lead to the value that was read last
 	fault    *abi.Finding
 	failed   bool
-	errors   findings
-	warnings findings
+	Errors   Findings
+	Warnings Findings
 }
 
-func newReader(document []byte) *reader {
-	end, level := closingBracket(document, 0, abi.MaxDepth)
-	if level > abi.MaxDepth {
+// New makes a reader of a document that may nest so many objects and arrays. It
+// judges the syntax of all of it.
+func New(document []byte, deepest int) *Reader {
+	end, level := closingBracket(document, 0, deepest)
+	if level > deepest {
 		document = document[:end]
 	}
 	// Duplicate names are a finding like others here, not a fault of syntax.
 	dec := jsontext.NewDecoder(bytes.NewBuffer(document), jsontext.AllowDuplicateNames(true))
-	r := &reader{document: document}
+	r := Part(document)
 	_, err := dec.ReadValue()
 	whole := err == nil
 	rest := document[dec.InputOffset():]
@@ -53,8 +61,8 @@ func newReader(document []byte) *reader {
 		}
 		if syntactic.Err == io.ErrUnexpectedEOF {
 			message = "the document ends in the middle; it may be cut off"
-			if level > abi.MaxDepth {
-				message = "the document is nested deeper than 64 levels"
+			if level > deepest {
+				message = "the document is nested deeper than " + strconv.Itoa(deepest) + " levels"
 			}
 		}
 	} else if !whole { // io.EOF
@@ -63,12 +71,19 @@ func newReader(document []byte) *reader {
 	if encoding := foreignEncoding(document); encoding != "" {
 		message = "the document is " + encoding + "; save it as UTF-8 without a byte order mark"
 	}
-	r.fault = &abi.Finding{Code: abi.CodeSyntax, Pointer: pointer, Message: message + " (at byte " + decimal(int(offset)) + ")"}
+	r.fault = &abi.Finding{Code: abi.CodeSyntax, Pointer: pointer, Message: message + " (at byte " + strconv.Itoa(int(offset)) + ")"}
 	if !whole {
 		r.document = document[:offset]
 	}
 	return r
 }
+
+// Part makes a reader of a value that another reader has read.
+func Part(value []byte) *Reader { return &Reader{document: value} }
+
+// Failed reports whether there was a fault of syntax before the place where the
+// reader is. What is read then means nothing.
+func (r *Reader) Failed() bool { return r.failed }
 
 // closingBracket goes on from a place to behind the bracket that closes the
 // first one from there, and returns level 0; or to a bracket that lies in more
@@ -118,10 +133,10 @@ func endOfString(document []byte, at int) int {
 	}
 }
 
-// here is the pointer to the value that was read last.
+// Here is the pointer to the value that was read last.
 //
 //go:noinline
-func (r *reader) here() string {
+func (r *Reader) Here() string {
 	pointer := ""
 	for _, token := range r.path {
 		pointer += "/" + strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1")
@@ -129,25 +144,25 @@ func (r *reader) here() string {
 	return pointer
 }
 
-// error adds an error about the value that was read last.
+// Error adds an error about the value that was read last.
 //
 //go:noinline
-func (r *reader) error(code abi.FindingCode, message string) {
+func (r *Reader) Error(code abi.FindingCode, message string) {
 	pointer := ""
-	if !r.errors.full() { // else only their number matters
-		pointer = r.here()
+	if !r.Errors.Full() { // else only their number matters
+		pointer = r.Here()
 	}
-	r.errors.add(code, pointer, message)
+	r.Errors.Add(code, pointer, message)
 }
 
-// cite adds an error whose message cites a piece of the document.
+// Cite adds an error whose message cites a piece of the document.
 //
 //go:noinline
-func (r *reader) cite(code abi.FindingCode, before, piece, after string) {
-	if !r.errors.full() { // else only their number matters
-		before += quote(piece) + after
+func (r *Reader) Cite(code abi.FindingCode, before, piece, after string) {
+	if !r.Errors.Full() { // else only their number matters
+		before += Quote(piece) + after
 	}
-	r.error(code, before)
+	r.Error(code, before)
 }
 
 func foreignEncoding(b []byte) string {
@@ -161,18 +176,18 @@ func foreignEncoding(b []byte) string {
 	return ""
 }
 
-// end reports the fault of syntax, if there is one. Whoever meets the end of
+// End reports the fault of syntax, if there is one. Whoever meets the end of
 // the document within a value calls it too.
-func (r *reader) end() {
+func (r *Reader) End() {
 	if r.fault != nil && !r.failed {
 		r.failed = true
-		r.errors.add(r.fault.Code, r.fault.Pointer, r.fault.Message)
+		r.Errors.Add(r.fault.Code, r.fault.Pointer, r.fault.Message)
 	}
 }
 
-// peek returns the first byte of the next value, or the bracket that ends what
+// Peek returns the first byte of the next value, or the bracket that ends what
 // it would be in.
-func (r *reader) peek() byte {
+func (r *Reader) Peek() byte {
 	for ; r.at < len(r.document); r.at++ {
 		switch c := r.document[r.at]; c {
 		case ' ', '\t', '\r', '\n', ',', ':':
@@ -180,13 +195,13 @@ func (r *reader) peek() byte {
 			return c
 		}
 	}
-	r.end()
+	r.End()
 	return 0
 }
 
-// value reads the next value whole. It is part of the document, not a copy.
-func (r *reader) value() []byte {
-	kind := r.peek()
+// Value reads the next value whole. It is part of the document, not a copy.
+func (r *Reader) Value() []byte {
+	kind := r.Peek()
 	start := r.at
 	switch kind {
 	case 0:
@@ -194,13 +209,13 @@ func (r *reader) value() []byte {
 	case '{', '[':
 		// What is between them is JSON as far as it is there.
 		var open int
-		if r.at, open = closingBracket(r.document, r.at, abi.MaxDepth); open > 0 {
-			r.end()
+		if r.at, open = closingBracket(r.document, r.at, math.MaxInt); open > 0 {
+			r.End()
 		}
 	case '"':
 		if r.at = endOfString(r.document, r.at); r.at < 0 {
 			r.at = len(r.document)
-			r.end()
+			r.End()
 		}
 	default:
 		r.skipScalar()
@@ -211,7 +226,7 @@ func (r *reader) value() []byte {
 	return r.document[start:r.at]
 }
 
-func (r *reader) skipScalar() {
+func (r *Reader) skipScalar() {
 	start := r.at
 	for ; r.at < len(r.document); r.at++ {
 		switch r.document[r.at] {
@@ -224,22 +239,47 @@ func (r *reader) skipScalar() {
 		switch string(r.document[start:]) {
 		case "true", "false", "null":
 		default:
-			r.end()
+			r.End()
 		}
 	}
 }
 
-// text reads a string. Without escapes it aliases the document.
-func (r *reader) text() (s string, ok bool) {
-	v := r.value()
+// Text reads a string. Without escapes it aliases the document.
+func (r *Reader) Text() (s string, ok bool) {
+	v := r.Value()
 	if r.failed {
 		return "", false
 	}
 	if v[0] != '"' {
-		r.wrongType("a string", v)
+		r.WrongType("a string", v)
 		return "", false
 	}
 	return unquote(v), true
+}
+
+// Names goes through the names of the object that follows, and stays before it.
+func (r Reader) Names(yield func(name string) bool) {
+	if r.Peek() != '{' {
+		return
+	}
+	r.at++
+	for r.Peek() == '"' {
+		if !yield(unquote(r.Value())) {
+			return
+		}
+		if r.Value(); r.failed {
+			return
+		}
+	}
+}
+
+// Bool reads true or false.
+func (r *Reader) Bool() bool {
+	v := r.Value()
+	if !r.failed && v[0] != 't' && v[0] != 'f' {
+		r.WrongType("a boolean", v)
+	}
+	return !r.failed && v[0] == 't'
 }
 
 func unquote(quoted []byte) string {
@@ -255,9 +295,10 @@ func unquote(quoted []byte) string {
 	return string(plain)
 }
 
-func (r *reader) wrongType(want string, got []byte) {
+// WrongType adds an error about a value that is of another type than it must be.
+func (r *Reader) WrongType(want string, got []byte) {
 	if !r.failed {
-		r.error(abi.CodeWrongType, "must be "+want+", not "+kindName(got))
+		r.Error(abi.CodeWrongType, "must be "+want+", not "+kindName(got))
 	}
 }
 
@@ -277,18 +318,18 @@ func kindName(value []byte) string {
 	return "a number"
 }
 
-// walk goes through the members of an object, or the elements of an array.
+// Walk goes through the members of an object, or the elements of an array.
 // Loops over it are smaller on WebAssembly than functions handed to it:
 //
-//	for w := r.object(names, required); w.next(); {
-//		... // read the value of names[w.i]
+//	for w := r.Object(names, required); w.Next(); {
+//		... // read the value of names[w.I]
 //	}
-type walk struct {
-	r        *reader
+type Walk struct {
+	r        *Reader
 	names    []string // that the members of the object may have; nil in an array
 	required uint     // set of indices in names
 	seen     uint     // set of the names that have occurred
-	i        int      // index of the name, or number of elements so far
+	I        int      // index of the name, or number of elements so far
 	state    walkState
 }
 
@@ -300,20 +341,25 @@ const (
 	walkDone // all of it has been read
 )
 
+// Object begins the walk through an object whose members may have the given
+// names. Required is the set of indices of those that must occur.
+//
 //go:noinline
-func (r *reader) object(names []string, required uint) walk {
-	return walk{r: r, names: names, required: required, state: r.enter('{', "an object")}
+func (r *Reader) Object(names []string, required uint) Walk {
+	return Walk{r: r, names: names, required: required, state: r.enter('{', "an object")}
 }
 
+// Array begins the walk through an array.
+//
 //go:noinline
-func (r *reader) array() walk { return walk{r: r, state: r.enter('[', "an array")} }
+func (r *Reader) Array() Walk { return Walk{r: r, state: r.enter('[', "an array")} }
 
-func (r *reader) enter(bracket byte, want string) walkState {
+func (r *Reader) enter(bracket byte, want string) walkState {
 	if r.failed {
 		return walkImpossible
 	}
-	if r.peek() != bracket {
-		r.wrongType(want, r.value())
+	if r.Peek() != bracket {
+		r.WrongType(want, r.Value())
 		return walkImpossible
 	}
 	r.at++
@@ -321,13 +367,13 @@ func (r *reader) enter(bracket byte, want string) walkState {
 	return walkInside
 }
 
-// next goes on to the next value, which must then be read. At the end of an
+// Next goes on to the next value, which must then be read. At the end of an
 // object it reports the required names that have not occurred.
-func (w *walk) next() bool {
+func (w *Walk) Next() bool {
 	r := w.r
 	for w.state == walkInside && !r.failed {
 		last := len(r.path) - 1
-		switch kind := r.peek(); {
+		switch kind := r.Peek(); {
 		case kind == 0:
 			return false
 		case kind == '}' || kind == ']':
@@ -336,37 +382,39 @@ func (w *walk) next() bool {
 			w.state = walkDone
 			for i, name := range w.names {
 				if w.required&^w.seen&(1<<i) != 0 {
-					r.cite(abi.CodeMissingField, "the field ", name, " is missing")
+					r.Cite(abi.CodeMissingField, "the field ", name, " is missing")
 				}
 			}
 			return false
 		case w.names == nil:
-			r.path[last] = decimal(w.i)
-			w.i++
+			r.path[last] = strconv.Itoa(w.I)
+			w.I++
 			return true
 		}
-		name := unquote(r.value())
+		name := unquote(r.Value())
 		r.path[last] = name
-		w.i = indexOf(w.names, name)
+		w.I = indexOf(w.names, name)
 		switch {
 		case r.failed:
-		case w.i < 0:
-			r.cite(abi.CodeUnknownField, "unknown field ", name, "; the fields here are "+list2text(w.names))
-			r.value()
-		case w.seen&(1<<w.i) != 0:
-			r.cite(abi.CodeDuplicateField, "the field ", name, " stands here a second time")
-			r.value()
+		case w.I < 0:
+			r.Cite(abi.CodeUnknownField, "unknown field ", name, "; the fields here are "+list2text(w.names))
+			r.Value()
+		case w.seen&(1<<w.I) != 0:
+			r.Cite(abi.CodeDuplicateField, "the field ", name, " stands here a second time")
+			r.Value()
 		default:
-			w.seen |= 1 << w.i
+			w.seen |= 1 << w.I
 			return true
 		}
 	}
 	return false
 }
 
-func (w *walk) done() bool { return w.state == walkDone }
+// Done reports whether all of it has been read.
+func (w *Walk) Done() bool { return w.state == walkDone }
 
-func (w *walk) saw(i int) bool { return w.seen&(1<<i) != 0 }
+// Saw reports whether the name with that index has occurred.
+func (w *Walk) Saw(i int) bool { return w.seen&(1<<i) != 0 }
 
 func indexOf(names []string, name string) int {
 	for i := range names {
@@ -389,11 +437,11 @@ func list2text(names []string) string {
 	return text
 }
 
-// quote cites a piece of a document in a message, cut so that a hostile one
+// Quote cites a piece of a document in a message, cut so that a hostile one
 // cannot make messages as large as itself.
 //
 //go:noinline
-func quote(s string) string {
+func Quote(s string) string {
 	const most = 80
 	if len(s) > most {
 		end := most
@@ -402,5 +450,5 @@ func quote(s string) string {
 		}
 		s = s[:end] + "…"
 	}
-	return string(appendQuoted(nil, s))
+	return string(AppendQuoted(nil, s))
 }

@@ -1,8 +1,9 @@
-package policy
+package strictjson
 
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,18 +22,18 @@ func FuzzTheReaderWalksAsJsontextDoes(f *testing.F) {
 		f.Add([]byte(document))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		r := newReader(document)
-		got := walkEverything(r, r.peek())
-		r.end()
+		r := New(document, abi.MaxDepth)
+		got := walkEverything(r, r.Peek())
+		r.End()
 		dec := jsontext.NewDecoder(bytes.NewReader(document), jsontext.AllowDuplicateNames(true))
 		_, first := dec.ReadValue()
 		_, second := dec.ReadValue()
 		if first != nil || second == nil || second.Error() != "EOF" {
-			require.Len(t, r.errors.kept, 1, "%q", document)
-			require.Equal(t, abi.CodeSyntax, r.errors.kept[0].Code)
+			require.Len(t, r.Errors.List(), 1, "%q", document)
+			require.Equal(t, abi.CodeSyntax, r.Errors.List()[0].Code)
 			return
 		}
-		require.Empty(t, r.errors.kept, "%q", document)
+		require.Empty(t, r.Errors.List(), "%q", document)
 		require.Equal(t, wantWalk(t, document), got, "%q", document)
 	})
 }
@@ -40,14 +41,14 @@ func FuzzTheReaderWalksAsJsontextDoes(f *testing.F) {
 type visit struct{ pointer, value string }
 
 // walkEverything reads a value by way of everything in it.
-func walkEverything(r *reader, kind byte) (all []visit) {
+func walkEverything(r *Reader, kind byte) (all []visit) {
 	switch kind {
 	case '{', '[':
 		r.at++
 		r.path = append(r.path, "")
 		last := len(r.path) - 1
 		for i := 0; ; i++ {
-			c := r.peek()
+			c := r.Peek()
 			if c == 0 || r.failed {
 				return all
 			}
@@ -56,20 +57,20 @@ func walkEverything(r *reader, kind byte) (all []visit) {
 				r.path = r.path[:last]
 				return all
 			}
-			r.path[last] = decimal(i)
+			r.path[last] = strconv.Itoa(i)
 			if kind == '{' {
-				r.path[last] = unquote(r.value())
+				r.path[last] = unquote(r.Value())
 			}
-			all = append(all, walkEverything(r, r.peek())...)
+			all = append(all, walkEverything(r, r.Peek())...)
 		}
 	case 0:
 		return all
 	}
-	value := r.value()
+	value := r.Value()
 	if r.failed {
 		return all
 	}
-	return append(all, visit{r.here(), string(value)})
+	return append(all, visit{r.Here(), string(value)})
 }
 
 func wantWalk(t *testing.T, document []byte) (all []visit) {
