@@ -180,9 +180,7 @@ type verifier struct {
 	starts []uint64
 }
 
-// u32 is load32, out of line to keep the guest small.
-//
-//go:noinline
+// u32 is load32.
 func (v *verifier) u32(at uint32) uint32 { return uint32(load32(v.image, uint64(at))) }
 
 // These are the innermost steps of a walk over millions of records, and have as
@@ -192,7 +190,6 @@ func (v *verifier) u32(at uint32) uint32 { return uint32(load32(v.image, uint64(
 func (v *verifier) mark(at uint32)        { v.starts[at>>9] |= 1 << (at >> 3 & 63) }
 func (v *verifier) marked(at uint32) bool { return v.starts[at>>9]>>(at>>3&63)&1 > uint64(at&7) }
 
-//go:noinline
 func (v *verifier) in(at, from, to uint32) bool { return at-from < to-from && v.marked(at) }
 
 func (v *verifier) verify() string {
