@@ -132,9 +132,13 @@ func namesOf[T interface {
 func TestTheREADMEBuildsTheGuestAsTheMakefileDoes(t *testing.T) {
 	b, err := os.ReadFile("../Makefile")
 	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(b), "\nWASM_BUILD := ")
-	require.True(t, ok)
-	command, _, _ := strings.Cut(rest, "\n")
+	value := func(name string) string {
+		_, rest, ok := strings.Cut(string(b), "\n"+name+" := ")
+		require.True(t, ok, name)
+		value, _, _ := strings.Cut(rest, "\n")
+		return value
+	}
+	command := strings.ReplaceAll(value("WASM_BUILD"), "$(GO_VERSION)", value("GO_VERSION"))
 	require.Equal(t, command+" -o keymoat.wasm ./plugin/core\n", readContract(t).blocks["sh"])
 }
 
