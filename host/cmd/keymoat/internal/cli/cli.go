@@ -63,6 +63,11 @@ func wantsColour(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
+// warn tells, in one line, what the answer does not depend on.
+func (c *Console) warn(format string, args ...any) {
+	fmt.Fprintln(c.Err, "keymoat: warning:", oneLine(fmt.Sprintf(format, args...)))
+}
+
 // Run runs one command and returns the exit status of the process.
 func Run(ctx context.Context, c *Console, args []string) int {
 	root := newRoot(c)
@@ -87,7 +92,9 @@ which VPCs a key may be used from, by the key's own policy or its account's.
 
 Policies are read as JSON, as YAML, or as an image made by "keymoat compile".
 The exit status is 0 if all is allowed or valid, 1 if something is denied,
-in error or not valid, and 2 if the call or its files are unusable.`,
+in error or not valid, and 2 if the call or its files are unusable. Policies
+that are not valid are an answer of validate, 1; to any other command they are
+unusable, 2.`,
 		Example: `  keymoat validate policies.yaml
   keymoat eval --policies policies.yaml --access-key-id LTAI5tExample0000000001 --source-ip 203.0.113.1
   keymoat eval --policies policies.yaml --requests requests.ndjson
@@ -100,11 +107,7 @@ in error or not valid, and 2 if the call or its files are unusable.`,
 			if len(args) == 0 {
 				return nil
 			}
-			message := fmt.Sprintf("there is no command %q", args[0])
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				message += fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
-			}
-			return misuse(cmd, "%s", message)
+			return noCommand(cmd, args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -114,7 +117,42 @@ in error or not valid, and 2 if the call or its files are unusable.`,
 	root.SetVersionTemplate("keymoat {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.AddCommand(newValidate(c), newCompile(c), newEval(c), newExplain(c), newVersion(c))
+	refuseUnknown(root)
 	return root
+}
+
+func noCommand(root *cobra.Command, name string) error {
+	message := fmt.Sprintf("there is no command %q", name)
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		message += fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+	}
+	return misuse(root, "%s", message)
+}
+
+// refuseUnknown makes the commands that cobra adds, help and completion, refuse
+// a name that they do not know. They would show help and call it a success.
+func refuseUnknown(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, added := range root.Commands() {
+		switch added.Name() {
+		case "help":
+			added.Args = func(_ *cobra.Command, args []string) error {
+				if _, unknown, err := root.Find(args); err != nil || len(unknown) > 0 {
+					return noCommand(root, strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			added.Args = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return misuse(cmd, "there is no completion for %q", args[0])
+				}
+				return nil
+			}
+			added.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // choice is a flag with a fixed set of values.

@@ -96,6 +96,9 @@ func TestAnUnusableCallEndsWithTwoAndSaysWhy(t *testing.T) {
 	}{
 		"an unknown command":                {[]string{"evaluate"}, `there is no command "evaluate"; see keymoat --help`},
 		"a misspelt command":                {[]string{"explian"}, `there is no command "explian" (did you mean explain?); see keymoat --help`},
+		"help about an unknown command":     {[]string{"help", "explian"}, `there is no command "explian" (did you mean explain?); see keymoat --help`},
+		"help about too much":               {[]string{"help", "eval", "x"}, `there is no command "eval x"`},
+		"completion for an unknown shell":   {[]string{"completion", "tcsh"}, `there is no completion for "tcsh"; see keymoat completion --help`},
 		"an unknown flag":                   {[]string{"eval", "--polices", "x"}, "unknown flag: --polices; see keymoat eval --help"},
 		"an unknown engine":                 {[]string{"eval", "--engine", "fast"}, "must be native or wasm"},
 		"an unknown form":                   {[]string{"explain", "-o", "png"}, "must be text or json or svg or mermaid"},
@@ -115,6 +118,10 @@ func TestAnUnusableCallEndsWithTwoAndSaysWhy(t *testing.T) {
 		"eval with a bad address":           {[]string{"eval", "--policies", policies, "--access-key-id", key1, "--source-ip", "1.2.3.4:80"}, `--source-ip "1.2.3.4:80" is not one IPv4 or IPv6 address`},
 		"eval with a bad key":               {[]string{"eval", "--policies", policies, "--access-key-id", "LTAI5tExample 0000000001", "--source-ip", "::1"}, "--access-key-id LTAI5t…0001 is no AccessKey id"},
 		"eval with a long field":            {[]string{"eval", "--policies", policies, "--access-key-id", key1, "--source-ip", "::1", "--action", strings.Repeat("a", 256)}, "--action is longer than 255 bytes"},
+		"eval with an empty VPC":            {[]string{"eval", "--policies", policies, "--access-key-id", key1, "--source-ip", "203.0.113.1", "--vpc-id", ""}, "--vpc-id is empty; give it a value or leave it out"},
+		"eval with an empty account":        {[]string{"eval", "--policies", policies, "--access-key-id", key1, "--source-ip", "203.0.113.1", "--account-id="}, "--account-id is empty; give it a value or leave it out"},
+		"eval with an empty file":           {[]string{"eval", "--policies", policies, "--requests", ""}, `"": no such file`},
+		"explain with an empty VPC":         {[]string{"explain", "--policies", policies, "--access-key-id", key1, "--source-ip", "203.0.113.1", "--vpc-id", ""}, "--vpc-id is empty; give it a value or leave it out"},
 		"eval with both kinds of requests":  {[]string{"eval", "--policies", policies, "--requests", "x", "--vpc-id", vpc}, "--requests and --vpc-id exclude each other"},
 		"eval with two standard inputs":     {[]string{"eval", "--policies", "-", "--requests", "-"}, "standard input can be read once only"},
 		"explain without policies":          {[]string{"explain", "--request", "{}"}, "--policies is missing"},
@@ -194,6 +201,16 @@ func TestHelpShowsAnExampleOfEachCommand(t *testing.T) {
 	}
 }
 
+func TestHelpKnowsEveryCommandAndShell(t *testing.T) {
+	require.Equal(t, run(t, "", "eval", "--help"), run(t, "", "help", "eval"))
+	for _, args := range []string{"help", "help help", "help completion fish", "completion", "completion bash --help"} {
+		r := run(t, "", strings.Fields(args)...)
+		require.Zero(t, r.status, args)
+		require.NotEmpty(t, r.out, args)
+		require.Empty(t, r.err, args)
+	}
+}
+
 func TestShellsCanCompleteCommandsFlagsAndValues(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		r := run(t, "", "completion", shell)
@@ -238,17 +255,6 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 	r = runOn(t, &Console{OutTerminal: true}, args...)
 	require.NotContains(t, r.out, "\x1b")
 	require.Contains(t, r.out, "ACCESS KEY ID", "a terminal gets a table")
-}
-
-func TestTheWasmEngineStartsWithoutACache(t *testing.T) {
-	file := write(t, "file", "")
-	for _, dir := range []string{"relative", filepath.Join(file, "below a file")} {
-		t.Setenv("XDG_CACHE_HOME", dir)
-		_, ok := cacheDir()
-		require.False(t, ok, dir)
-	}
-	r := run(t, "", "eval", "--engine", "wasm", "--policies", "testdata/policy.json", "--access-key-id", key1, "--source-ip", "203.0.113.1")
-	require.Zero(t, r.status, r.err)
 }
 
 func TestVersionTellsReleaseInterfaceAndPlugin(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +61,11 @@ func compile(c *Console, input, output string) error {
 	if errors.As(err, &e) && e.Report != nil {
 		report = *e.Report
 	}
-	c.writeFindings(c.Err, &verdict{File: input, Errors: s.findings(report.Errors), Warnings: s.findings(report.Warnings)})
+	v := verdict{File: input, Errors: s.findings(report.Errors), Warnings: s.findings(report.Warnings)}
+	c.writeFindings(c.Err, &v)
 	switch {
 	case err != nil && len(report.Errors) > 0:
-		return fmt.Errorf("%s: %s, so no image is written", displayName(input), counted(len(report.Errors), "error", "errors"))
+		return fmt.Errorf("%s: %s, so no image is written", displayName(input), countOf(v.Errors).of("error", "errors"))
 	case err != nil:
 		return s.refusal(err)
 	}
@@ -82,41 +84,47 @@ func compile(c *Console, input, output string) error {
 
 // writeImage puts the image in place in one step: whoever reads the file finds
 // the former image or the new one, whole.
-func writeImage(input, output string, image []byte) (err error) {
-	mode := fs.FileMode(0o666)
-	if target, err := filepath.EvalSymlinks(output); err == nil {
-		output = target // a link stays, what it points to is replaced
+func writeImage(input, name string, image []byte) (err error) {
+	output, err := linked(name)
+	if err != nil {
+		return err
 	}
+	mode, replaced := fs.FileMode(0o666), false
 	switch info, err := os.Stat(output); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return fileError(output, err)
+		return fileError(name, err)
 	case info.IsDir():
-		return fmt.Errorf("%s: is a directory; name the image in it", displayName(output))
+		return fmt.Errorf("%s: is a directory; name the image in it", displayName(name))
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is not a regular file; name another image", displayName(output))
+		return fmt.Errorf("%s: is not a regular file; name another image", displayName(name))
 	default:
 		if in, err := os.Stat(input); err == nil && os.SameFile(in, info) {
-			return fmt.Errorf("%s: the image would replace the policy set it is made from; name another", displayName(output))
+			return fmt.Errorf("%s: the image would replace the policy set it is made from; name another", displayName(name))
 		}
-		mode = info.Mode().Perm()
+		mode, replaced = info.Mode().Perm(), true
 	}
 	dir, base := filepath.Split(output)
 	temporary := filepath.Join(dir, "."+base+"."+rand.Text()+".tmp")
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: the directory does not exist; make it first", displayName(output))
+		return fmt.Errorf("%s: the directory does not exist; make it first", displayName(name))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: cannot be written: %w", displayName(output), withoutPath(err))
+		return fmt.Errorf("%s: cannot be written: %w", displayName(name), withoutPath(err))
 	}
 	defer func() {
 		if err != nil {
 			_ = os.Remove(temporary)
-			err = fmt.Errorf("%s: cannot be written: %w", displayName(output), withoutPath(err))
+			err = fmt.Errorf("%s: cannot be written: %w", displayName(name), withoutPath(err))
 		}
 	}()
-	_, err = f.Write(image)
+	if replaced {
+		err = f.Chmod(mode) // whatever the umask is
+	}
+	if err == nil {
+		_, err = f.Write(image)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -127,6 +135,31 @@ func writeImage(input, output string, image []byte) (err error) {
 		return err
 	}
 	return os.Rename(temporary, output)
+}
+
+// linked follows the links that a name stands for, so that they stay and the
+// file that they point to is replaced, or made.
+func linked(name string) (string, error) {
+	const most = 40
+	at := name
+	for range most {
+		target, err := os.Readlink(at)
+		if err != nil {
+			return at, nil // no link, or nothing
+		}
+		dir, err := filepath.EvalSymlinks(filepath.Dir(at))
+		if err != nil {
+			return "", fmt.Errorf("%s: cannot be written: %w", displayName(name), withoutPath(err))
+		}
+		if strings.HasPrefix(dir, "/proc/") {
+			// It has a target, but stands for a file that is open, such as standard output.
+			return "", fmt.Errorf("%s: is an open file, which an image cannot replace; name the image itself", displayName(name))
+		}
+		if at = target; !filepath.IsAbs(at) {
+			at = filepath.Join(dir, at)
+		}
+	}
+	return "", fmt.Errorf("%s: cannot be written: too many links", displayName(name))
 }
 
 // withoutPath drops the name of the temporary file, which says nothing to anyone.

@@ -81,6 +81,8 @@ func TestCompileWritesOnlyWhereAnImageBelongs(t *testing.T) {
 	require.NoError(t, os.WriteFile(source, document, 0o666))
 	link := filepath.Join(dir, "link.json")
 	require.NoError(t, os.Symlink(source, link))
+	loop := filepath.Join(t.TempDir(), "loop")
+	require.NoError(t, os.Symlink(loop, loop))
 	for output, want := range map[string]string{
 		dir:                               "is a directory; name the image in it",
 		filepath.Join(dir, "none", "x"):   "the directory does not exist; make it first",
@@ -88,6 +90,7 @@ func TestCompileWritesOnlyWhereAnImageBelongs(t *testing.T) {
 		source:                            "the image would replace the policy set it is made from; name another",
 		link:                              "the image would replace the policy set it is made from; name another",
 		filepath.Join(source, "x"):        "not a directory",
+		loop:                              "too many links",
 		filepath.Join(dir, longName(300)): "file name too long",
 	} {
 		r := run(t, "", "compile", source, "-o", output)
@@ -115,4 +118,22 @@ func TestCompileReplacesWhatALinkPointsTo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "the permissions stay")
 	require.Greater(t, info.Size(), int64(len("former")))
+}
+
+func TestCompileMakesWhatALinkPointsTo(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "images"), 0o777))
+	first, second := filepath.Join(dir, "current.image"), filepath.Join(dir, "images", "latest.image")
+	require.NoError(t, os.Symlink(filepath.Join("images", "latest.image"), first))
+	require.NoError(t, os.Symlink("v2.image", second))
+	r := run(t, "", "compile", "testdata/policy.json", "-o", first)
+	require.Zero(t, r.status, r.err)
+	require.Contains(t, r.out, "image    "+first+"\n")
+	for _, link := range []string{first, second} {
+		info, err := os.Lstat(link)
+		require.NoError(t, err)
+		require.NotZero(t, info.Mode()&os.ModeSymlink, "the link stays")
+	}
+	require.Equal(t, []string{"latest.image", "v2.image"}, filesIn(t, filepath.Dir(second)))
+	require.Zero(t, run(t, "", "validate", first).status)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -21,8 +20,11 @@ import (
 const stdin = "-"
 
 func displayName(name string) string {
-	if name == stdin {
+	switch name {
+	case stdin:
 		return "standard input"
+	case "":
+		return `""`
 	}
 	return printable(name)
 }
@@ -139,8 +141,8 @@ func (s *source) refusal(err error) error {
 	}
 	found := s.findings(e.Report.Errors)
 	text := found[0].at(s.name) + ": " + found[0].text()
-	if more := len(found) - 1; more > 0 {
-		text += fmt.Sprintf(" (and %s; see keymoat validate)", counted(more, "more error", "more errors"))
+	if more := countOf(found[1:]); more.n > 0 {
+		text += fmt.Sprintf(" (and %s; see keymoat validate)", more.of("more error", "more errors"))
 	}
 	return errors.New(text)
 }
@@ -164,7 +166,7 @@ func (f *evaluatorFlags) load(ctx context.Context, c *Console) (host.Evaluator, 
 	if err != nil {
 		return nil, err
 	}
-	ev, err := newEvaluator(ctx, f.engine)
+	ev, err := newEvaluator(ctx, c, f.engine)
 	if err != nil {
 		return nil, err
 	}
@@ -175,28 +177,22 @@ func (f *evaluatorFlags) load(ctx context.Context, c *Console) (host.Evaluator, 
 	return ev, nil
 }
 
-func newEvaluator(ctx context.Context, engine string) (host.Evaluator, error) {
+func newEvaluator(ctx context.Context, c *Console, engine string) (host.Evaluator, error) {
 	if engine == engineNative {
 		return host.NewNative(), nil
 	}
-	options := []host.Option{host.WithInstances(1)}
-	if dir, ok := cacheDir(); ok {
-		options = append(options, host.WithCompilationCache(dir))
+	dir, unusable := cacheDir()
+	if unusable == nil {
+		ev, err := host.New(ctx, host.WithInstances(1), host.WithCompilationCache(dir))
+		if err == nil {
+			return ev, nil
+		}
+		unusable = err
 	}
-	ev, err := host.New(ctx, options...)
+	ev, err := host.New(ctx, host.WithInstances(1))
 	if err != nil {
 		return nil, fmt.Errorf("the wasm engine does not start: %w; try --engine native", err)
 	}
+	c.warn("the plugin is compiled anew: %s", strings.TrimPrefix(unusable.Error(), "keymoat: "))
 	return ev, nil
-}
-
-// cacheDir returns where compiled plugins are kept. Where there is no such
-// place the plugin is compiled anew each time, in half a second.
-func cacheDir() (dir string, ok bool) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", false
-	}
-	dir = filepath.Join(base, "keymoat")
-	return dir, os.MkdirAll(dir, 0o700) == nil
 }

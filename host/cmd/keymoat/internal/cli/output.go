@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/keymoat/keymoat/abi"
 )
 
 // printable makes text from outside safe to show: characters that steer a
@@ -46,6 +48,35 @@ func thousands(n int) string {
 		digits = digits[:at] + "," + digits[at:]
 	}
 	return digits
+}
+
+// findingCount is how many findings a list is about. One that was cut tells it
+// only in words, by its last, so that there are more than those before.
+type findingCount struct {
+	n      int
+	beyond bool
+}
+
+func countOf(all []finding) findingCount {
+	if last := len(all) - 1; last >= 0 && all[last].Code == abi.CodeMoreFindings {
+		return findingCount{last, true}
+	}
+	return findingCount{n: len(all)}
+}
+
+func (c findingCount) String() string {
+	if c.beyond {
+		return "more than " + thousands(c.n)
+	}
+	return thousands(c.n)
+}
+
+// of returns the count with the word for one or for many.
+func (c findingCount) of(one, many string) string {
+	if c.beyond {
+		return c.String() + " " + many
+	}
+	return counted(c.n, one, many)
 }
 
 // writeJSON writes one value as one line.

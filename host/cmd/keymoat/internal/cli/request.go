@@ -45,8 +45,15 @@ func givenRequestFlag(cmd *cobra.Command) string {
 	return ""
 }
 
-// request checks the flags and returns the request.
+// request checks the flags and returns the request. An empty VPC means a public
+// call and an empty account any; whoever gives the flag means neither, but has
+// a variable that is not set.
 func (f *requestFlags) request(cmd *cobra.Command) (abi.Request, error) {
+	for i, field := range f.fields() {
+		if name := requestFlagNames[i]; *field == "" && cmd.Flags().Changed(name) {
+			return abi.Request{}, misuse(cmd, "--%s is empty; give it a value or leave it out", name)
+		}
+	}
 	switch {
 	case f.accessKeyID == "":
 		return abi.Request{}, misuse(cmd, "--access-key-id is missing")

@@ -15,16 +15,21 @@ import (
 )
 
 func newValidate(c *Console) *cobra.Command {
-	var format string
+	var (
+		format string
+		strict bool
+	)
 	cmd := &cobra.Command{
 		Use:   "validate FILE...",
 		Short: "Check policy documents and report everything that is wrong with them",
 		Long: `Check policy sets or single access key policies, JSON or YAML, and report every
 error and every warning with its code, its JSON pointer and its line and column.
-- stands for standard input. A compiled image is checked for damage.
+- stands for standard input. A compiled image is checked for damage, and its
+revision told.
 
 The exit status is 0 if all files are valid, 1 if one is not, 2 if one cannot be read.`,
 		Example: `  keymoat validate policies.yaml
+  keymoat validate --strict policies.yaml
   keymoat validate -o json policies/*.json
   generate-policies | keymoat validate -`,
 		ValidArgsFunction: policyFiles,
@@ -34,8 +39,9 @@ The exit status is 0 if all files are valid, 1 if one is not, 2 if one cannot be
 			}
 			return atMostOneStdin(cmd, args...)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return validate(c, args, format) },
+		RunE: func(cmd *cobra.Command, args []string) error { return validate(c, args, strict, format) },
 	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "take a file with warnings for not valid")
 	addOutput(cmd, c, &format)
 	return cmd
 }
@@ -98,11 +104,19 @@ func (s *source) findings(all []abi.Finding) []finding {
 type verdict struct {
 	File     string    `json:"File"`
 	Valid    bool      `json:"Valid"`
+	Image    *contents `json:"Image,omitempty"`
 	Errors   []finding `json:"Errors"`
 	Warnings []finding `json:"Warnings"`
 }
 
-func validate(c *Console, files []string, format string) error {
+// contents is what an image holds.
+type contents struct {
+	Revision   string `json:"Revision"`
+	Accounts   int    `json:"Accounts"`
+	AccessKeys int    `json:"AccessKeys"`
+}
+
+func validate(c *Console, files []string, strict bool, format string) error {
 	out := bufio.NewWriter(c.Out)
 	var (
 		verdicts   []verdict
@@ -115,6 +129,7 @@ func validate(c *Console, files []string, format string) error {
 			unreadable = append(unreadable, err)
 			continue
 		}
+		v.Valid = v.Valid && !(strict && len(v.Warnings) > 0)
 		invalid = invalid || !v.Valid
 		if format == formatJSON {
 			if err := writeJSON(out, v); err != nil {
@@ -123,6 +138,10 @@ func validate(c *Console, files []string, format string) error {
 			continue
 		}
 		c.writeFindings(out, &v)
+		if v.Image != nil {
+			fmt.Fprintf(out, "%s: image of %s and %s, revision %s\n", displayName(name),
+				counted(v.Image.Accounts, "account", "accounts"), counted(v.Image.AccessKeys, "key", "keys"), v.Image.Revision)
+		}
 		verdicts = append(verdicts, v)
 	}
 	if len(verdicts) > 0 {
@@ -155,13 +174,15 @@ func (c *Console) examine(name string) (verdict, error) {
 	case err != nil:
 		return v, err
 	case s.doc == nil:
-		if _, err := policy.Open(s.data); err != nil {
+		ev, err := policy.Open(s.data)
+		if err != nil {
 			v.Errors = append(v.Errors, finding{Finding: abi.Finding{
 				Code: abi.FindingCode(abi.StatusInvalidImage.String()), Message: strings.TrimPrefix(err.Error(), "keymoat: "),
 			}})
 			return v, nil
 		}
 		v.Valid = true
+		v.Image = &contents{ev.Revision(), ev.Accounts(), ev.AccessKeys()}
 		return v, nil
 	}
 	report := policy.Validate(s.data)
@@ -189,7 +210,7 @@ func (c *Console) writeVerdicts(out io.Writer, verdicts []verdict) {
 		if !v.Valid {
 			valid = cell{"no", red}
 		}
-		rows[i] = []cell{{text: displayName(v.File)}, valid, {text: thousands(len(v.Errors))}, {text: thousands(len(v.Warnings))}}
+		rows[i] = []cell{{text: displayName(v.File)}, valid, {text: countOf(v.Errors).String()}, {text: countOf(v.Warnings).String()}}
 	}
 	t := newTable(c, header, rows)
 	b := t.appendHeader(nil, header)

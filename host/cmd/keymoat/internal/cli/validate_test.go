@@ -40,7 +40,7 @@ func TestValidateTellsWhereSyntaxFails(t *testing.T) {
 		"Status: Active\n---\na: b\n":        {abi.Finding{Code: abi.CodeSyntax}, 2, 1},
 		"\ufeff{\"Status\": \"Active\"}":     {abi.Finding{Code: abi.CodeSyntax}, 1, 1},
 		"{\"Status\": \"\xff\"}":             {abi.Finding{Code: abi.CodeSyntax}, 1, 13},
-		strings.Repeat("[", 20000):           {abi.Finding{Code: abi.CodeSyntax}, 1, 10001},
+		strings.Repeat("[", 20000):           {abi.Finding{Code: abi.CodeSyntax}, 1, 65},
 		"{\"a\":\x00}":                       {abi.Finding{Code: abi.CodeSyntax}, 1, 6},
 		"# only a comment\n":                 {abi.Finding{Code: abi.CodeSyntax}, 0, 0},
 		"{\"Statements\": [{\"Type\": nul}]": {abi.Finding{Code: abi.CodeSyntax}, 1, 29},
@@ -67,8 +67,13 @@ func TestValidateGoesOnAfterAFileThatCannotBeRead(t *testing.T) {
 
 func TestValidateChecksImages(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "policies.image")
-	require.Zero(t, run(t, "", "compile", "testdata/policies.yaml", "-o", image).status)
-	require.Zero(t, run(t, "", "validate", image).status)
+	compiled := run(t, "", "compile", "testdata/policies.yaml", "-o", image)
+	require.Zero(t, compiled.status)
+	told := revision.FindString(compiled.out)
+	require.NotEmpty(t, told)
+	require.Equal(t, result{0, `{"File":"` + image + `","Valid":true,"Image":{"Revision":"` + told + `","Accounts":1,"AccessKeys":4},"Errors":[],"Warnings":[]}` + "\n", ""},
+		run(t, "", "validate", image))
+	require.Contains(t, run(t, "", "validate", image, "-o", "table").out, image+": image of 1 account and 4 keys, revision "+told+"\n")
 	bytes, err := os.ReadFile(image)
 	require.NoError(t, err)
 	bytes[len(bytes)/2] ^= 1
@@ -77,4 +82,35 @@ func TestValidateChecksImages(t *testing.T) {
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.out, image+": error: ")
 	require.Contains(t, r.out, "(InvalidImage)\n")
+}
+
+func TestStrictTakesAFileWithWarningsForNotValid(t *testing.T) {
+	const doubtful, fine = `{"Status":"Active","Statements":[]}`, `{"Status":"Inactive","Statements":[]}`
+	for _, test := range []struct {
+		document, flag string
+		status         int
+		valid          string
+	}{
+		{doubtful, "--strict=false", 0, `"Valid":true`},
+		{doubtful, "--strict", 1, `"Valid":false`},
+		{fine, "--strict", 0, `"Valid":true`},
+	} {
+		r := run(t, test.document, "validate", "-", test.flag)
+		require.Equal(t, test.status, r.status)
+		require.Contains(t, r.out, test.valid)
+	}
+}
+
+func TestCountsOfAListThatWasCutSayMoreThan(t *testing.T) {
+	document := func(errors int) string {
+		return `{"Accounts":[` + strings.TrimSuffix(strings.Repeat(`{"AccountId":1},`, errors), ",") + `]}`
+	}
+	for errors, want := range map[int]struct{ table, compile, eval string }{
+		abi.MaxFindings:     {"no     10,000  ", "10,000 errors, so no image", "(and 9,999 more errors; see keymoat validate)"},
+		abi.MaxFindings + 1: {"no     more than 9,999  ", "more than 9,999 errors, so no image", "(and more than 9,998 more errors; see keymoat validate)"},
+	} {
+		require.Contains(t, run(t, document(errors), "validate", "-", "-o", "table").out, want.table)
+		require.Contains(t, run(t, document(errors), "compile", "-", "-o", filepath.Join(t.TempDir(), "x")).err, want.compile)
+		require.Contains(t, run(t, document(errors), "eval", "--policies", "-", "--access-key-id", key1, "--source-ip", "::1").err, want.eval)
+	}
 }

@@ -102,6 +102,11 @@ func (d *Document) Places(findings []abi.Finding) []Place {
 	places := make([]Place, len(findings))
 	for i := range findings {
 		places[i] = w.place(&findings[i])
+		if d.root == nil {
+			if fault, ok := faultOf(&findings[i], d.JSON); ok {
+				places[i] = fault
+			}
+		}
 	}
 	return places
 }

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/policy"
 )
 
 func TestYAMLSaysWhatItsAuthorMeant(t *testing.T) {
@@ -68,7 +70,7 @@ func TestYAMLOnlyThingsAreRefusedAndNamed(t *testing.T) {
 		"an alias inside of itself": {"a: &x [*x]\n", "1:8: the alias *x stands inside of what it repeats"},
 		"an unknown alias":          {"a: *x\n", "1:4: unknown anchor 'x' referenced"},
 		"aliases that multiply":     {bomb, "aliases repeat more than 64 MiB"},
-		"deep nesting":              {deep, "1:66: nested deeper than 64 levels"},
+		"deep nesting":              {deep, "1:65: nested deeper than 64 levels"},
 		"a list that does not end":  {"a: [1,\n b", "3:1: did not find expected ',' or ']' while parsing a flow sequence that begins at 1:4"},
 		"a tab as indentation":      {"a:\n\t- b\n", "2:1: found character that cannot start any token"},
 		"a NUL byte":                {"a: b\n é\x00\n", "2:3: control character U+0000 is not allowed in YAML"},
@@ -166,8 +168,9 @@ func TestFindingsAreShownWhereTheyStand(t *testing.T) {
 }
 
 func TestAFaultOfJSONSyntaxIsShownWhereItStands(t *testing.T) {
+	tooDeep := "{\n\"a\":" + strings.Repeat("[", 20_000)
 	for source, want := range map[string]Place{
-		"{\n  \"a\": 1,\n}":     {2, 9},
+		"{\n  \"a\": 1,\n}":     {3, 1},
 		"{\"a\": tru}":          {1, 10},
 		"{\n\"a\": [1, 2":       {2, 11},
 		"{\"a\": 1}\n  {}":      {2, 3},
@@ -175,14 +178,41 @@ func TestAFaultOfJSONSyntaxIsShownWhereItStands(t *testing.T) {
 		"{\"é\": \"\xff\"}":     {1, 8},
 		"{\"a\": 01}":           {1, 8},
 		"\ufeff{}":              {1, 1},
+		tooDeep:                 {2, 68},
 		"{\"a\": \"b\u0000c\"}": {1, 9},
 		"{\"a\": [[[[{\"b\":]}": {1, 16},
 	} {
 		d, err := Parse("a.json", []byte(source))
 		require.NoError(t, err)
-		places := d.Places([]abi.Finding{{Code: abi.CodeSyntax, Pointer: "/a"}})
-		require.Equal(t, []Place{want}, places, "%q", source)
+		errors := policy.Validate(d.JSON).Errors
+		places := d.Places(errors)
+		require.Equal(t, want, places[len(places)-1], "%q: %v", source, errors)
 	}
+}
+
+func TestYAMLAndTheEvaluatorTakeDocumentsOfTheSameDepth(t *testing.T) {
+	for levels, deep := range map[int]bool{abi.MaxDepth: false, abi.MaxDepth + 1: true} {
+		source := []byte(strings.Repeat("[", levels) + "x" + strings.Repeat("]", levels))
+		d, err := Parse("a.yaml", source)
+		if deep {
+			require.ErrorContains(t, err, "1:65: nested deeper than 64 levels")
+			require.Contains(t, policy.Validate(source).Errors[0].Message, "nested deeper than 64 levels (at byte 64)")
+			continue
+		}
+		require.NoError(t, err)
+		require.NotContains(t, policy.Validate(d.JSON).Errors[0].Message, "deeper")
+	}
+}
+
+func TestYAMLIsReadUpToALimit(t *testing.T) {
+	source := []byte("Status: Active\n" + strings.Repeat("#", maxYAML))
+	_, err := Parse("a.yaml", source[:maxYAML])
+	require.NoError(t, err)
+	_, err = Parse("a.yaml", source[:maxYAML+1])
+	require.EqualError(t, err, "YAML is read up to 262144 bytes, and this has 262145; write so large a document as JSON")
+	d, err := Parse("a.json", source)
+	require.NoError(t, err)
+	require.Len(t, d.JSON, len(source), "JSON has no such limit")
 }
 
 func TestAHintTellsWhatToQuote(t *testing.T) {
@@ -247,13 +277,13 @@ func FuzzYAML(f *testing.F) {
 // FuzzJSONPlaces checks the line counting of a JSON source against counting
 // anew from the front.
 func FuzzJSONPlaces(f *testing.F) {
-	f.Add([]byte(jsonSource), "/Accounts/1/1")
-	f.Add([]byte("{\"a\":\n\n[1,2"), "/a/1")
-	f.Add([]byte("\xff"), "")
-	f.Fuzz(func(t *testing.T, source []byte, pointer string) {
+	f.Add([]byte(jsonSource), "/Accounts/1/1", uint(0))
+	f.Add([]byte("{\"a\":\n\n[1,2"), "/a/1", uint(7))
+	f.Add([]byte("\xff"), "", uint(1<<63))
+	f.Fuzz(func(t *testing.T, source []byte, pointer string, offset uint) {
 		d := &Document{JSON: source}
 		for _, code := range []abi.FindingCode{abi.CodeWrongType, abi.CodeSyntax, abi.CodeDuplicateField} {
-			place := d.Places([]abi.Finding{{Code: code, Pointer: pointer}})[0]
+			place := d.Places([]abi.Finding{{Code: code, Pointer: pointer, Message: fmt.Sprintf("odd (at byte %d)", offset)}})[0]
 			if place == (Place{}) {
 				continue
 			}

@@ -2,8 +2,7 @@ package document
 
 import (
 	"bytes"
-	"errors"
-	"io"
+	"regexp"
 	"strconv"
 	"unicode/utf8"
 
@@ -17,8 +16,7 @@ import (
 // token of their pointers. One walk through the source fills it in, however
 // large the source and however many the places.
 type wanted struct {
-	root   spot
-	syntax Place // where the source stops being JSON
+	root spot
 	// duplicates counts, by pointer, the duplicate fields told so far: the
 	// first is about the second occurrence, and so on.
 	duplicates map[string]int
@@ -53,9 +51,6 @@ func newWanted(findings []abi.Finding) *wanted {
 
 // place returns the place of a finding. Findings must be asked for in their order.
 func (w *wanted) place(f *abi.Finding) Place {
-	if f.Code == abi.CodeSyntax && w.syntax != (Place{}) {
-		return w.syntax
-	}
 	at := &w.root
 	exact := true
 	for _, token := range tokens(f.Pointer) {
@@ -88,21 +83,25 @@ func (w *wanted) scanJSON(source []byte) {
 		dec:    jsontext.NewDecoder(bytes.NewBuffer(source), jsontext.AllowDuplicateNames(true)),
 		line:   1, column: 1,
 	}
-	err := s.value(&w.root, nil)
-	if err == nil {
-		s.peek()
-		if _, err = s.dec.ReadToken(); err == nil {
-			w.syntax = s.here(s.start) // something follows the document
-			return
-		}
+	_ = s.value(&w.root, nil) // the evaluator tells the fault, and its place
+}
+
+// atByte is how the evaluator ends what it says about a fault of syntax.
+var atByte = regexp.MustCompile(`\(at byte (\d+)\)$`)
+
+// faultOf returns the place of the byte that a finding about syntax names, if
+// it names one. The pointer leads to the value around it at best.
+func faultOf(f *abi.Finding, source []byte) (Place, bool) {
+	named := atByte.FindStringSubmatch(f.Message)
+	if f.Code != abi.CodeSyntax || named == nil {
+		return Place{}, false
 	}
-	var syntactic *jsontext.SyntacticError
-	switch {
-	case errors.As(err, &syntactic):
-		w.syntax = s.here(int(syntactic.ByteOffset))
-	case !errors.Is(err, io.EOF):
-		w.syntax = s.here(int(s.dec.InputOffset()))
+	offset, err := strconv.Atoi(named[1])
+	if err != nil {
+		return Place{}, false
 	}
+	s := jsonScan{source: source, line: 1, column: 1}
+	return s.here(offset), true
 }
 
 // jsonScan walks a JSON source and counts lines as it goes: places are asked

@@ -11,17 +11,24 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/keymoat/keymoat/abi"
 )
 
-// Limits of a YAML source. Anchors and aliases let a small file stand for an
-// enormous document, and a policy document is never deep.
+// Limits of a YAML source. The library makes a node of every value, which takes
+// up to 1,200 times the memory of the text; README.md has the figures. Anchors and
+// aliases let a small file stand for an enormous document.
 const (
-	maxDepth        = 64
-	maxAliasedBytes = 64 << 20 // of JSON, written for aliases
+	maxYAML         = 256 << 10 // bytes of the source
+	maxAliasedBytes = 64 << 20  // of JSON, written for aliases
 )
 
 // parseYAML reads the one document of a source.
 func parseYAML(source []byte) (*yaml.Node, error) {
+	if len(source) > maxYAML {
+		return nil, &SyntaxError{Message: fmt.Sprintf(
+			"YAML is read up to %d bytes, and this has %d; write so large a document as JSON", maxYAML, len(source))}
+	}
 	if err := checkText(source); err != nil {
 		return nil, err
 	}
@@ -112,8 +119,8 @@ func refuse(node *yaml.Node, message string) error {
 }
 
 func (c *converter) value(node *yaml.Node, depth int) error {
-	if depth > maxDepth {
-		return refuse(node, "nested deeper than "+strconv.Itoa(maxDepth)+" levels")
+	if depth == abi.MaxDepth && (node.Kind == yaml.MappingNode || node.Kind == yaml.SequenceNode) {
+		return refuse(node, "nested deeper than "+strconv.Itoa(abi.MaxDepth)+" levels")
 	}
 	if len(c.open) > 0 && c.aliased+len(c.out)-c.began > maxAliasedBytes {
 		return refuse(node, "aliases repeat more than "+strconv.Itoa(maxAliasedBytes>>20)+" MiB; write such a document as JSON")

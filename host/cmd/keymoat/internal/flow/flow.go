@@ -165,24 +165,56 @@ func visible(s string) string {
 	}, s)
 }
 
-// wrap breaks text into lines of at most width units, between words where it
-// can. A letter of a proportional font is about two units wide.
-func wrap(s string, width int) []string {
+// em is the size of a font, in which widths are counted here.
+const em = 100
+
+// face tells how wide a character of a font is, at most: nobody knows which
+// font a reader has, so these are the widest that are common (DejaVu).
+type face func(r rune) int
+
+func monospace(r rune) int {
+	if r > unicode.MaxASCII {
+		return foreign
+	}
+	return 62
+}
+
+func proportional(r rune) int {
+	switch {
+	case r > unicode.MaxASCII:
+		return foreign
+	case strings.ContainsRune("ijltfrIJ.,:;'!|()[]/\\- ", r):
+		return 42
+	case strings.ContainsRune("mwMW@%#+<=>~^", r):
+		return em
+	case unicode.IsUpper(r), r == '&':
+		return 79
+	}
+	return 64
+}
+
+// bold is proportional in bold type.
+func bold(r rune) int { return proportional(r) * 6 / 5 }
+
+// foreign is for the characters of all other scripts, pictures included.
+const foreign = 130
+
+// wrap breaks text into lines of at most that width, between words where it can.
+func wrap(s string, width int, f face) []string {
 	var lines []string
 	line, used := "", 0
 	for _, word := range strings.Fields(visible(s)) {
-		if needs := units(word); line != "" && used+units(" ")+needs > width {
+		if line != "" && used+f(' ')+f.width(word) > width {
 			lines, line, used = append(lines, line), "", 0
 		}
 		if line != "" {
-			line, used = line+" ", used+units(" ")
+			line, used = line+" ", used+f(' ')
 		}
 		for _, r := range word {
-			needs := unitsOf(r)
-			if used+needs > width {
+			if used+f(r) > width {
 				lines, line, used = append(lines, line), "", 0
 			}
-			line, used = line+string(r), used+needs
+			line, used = line+string(r), used+f(r)
 		}
 	}
 	if line != "" {
@@ -191,30 +223,11 @@ func wrap(s string, width int) []string {
 	return lines
 }
 
-func units(s string) (n int) {
+func (f face) width(s string) (n int) {
 	for _, r := range s {
-		n += unitsOf(r)
+		n += f(r)
 	}
 	return n
-}
-
-func unitsOf(r rune) int {
-	switch {
-	case r > unicode.MaxLatin1:
-		return 4
-	case unicode.IsUpper(r), strings.ContainsRune("mw@%&", r):
-		return 3
-	}
-	return 2
-}
-
-// shorten cuts text to at most width characters.
-func shorten(s string, width int) string {
-	s = visible(s)
-	if utf8.RuneCountInString(s) <= width {
-		return s
-	}
-	return string([]rune(s)[:width-1]) + "…"
 }
 
 // story tells the way in one paragraph, for those who do not see the picture.

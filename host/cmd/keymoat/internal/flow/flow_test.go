@@ -9,12 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/policy"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -259,6 +262,200 @@ func TestNothingIsDrawnOutsideOfThePage(t *testing.T) {
 	}
 }
 
+// The advance widths of the characters from space to tilde in DejaVu Sans, in
+// thousandths of its size. It is among the widest fonts that a page is shown in.
+var (
+	dejaVu = [...]int{
+		318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531,
+		1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787, 603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500,
+		500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
+	}
+	dejaVuBold = [...]int{
+		348, 456, 521, 838, 696, 1002, 872, 306, 457, 457, 523, 838, 380, 415, 380, 365, 696, 696, 696, 696, 696, 696, 696, 696, 696, 696, 400, 400, 838, 838, 838, 580,
+		1000, 774, 762, 734, 830, 683, 683, 821, 837, 372, 372, 775, 637, 995, 837, 850, 733, 850, 770, 720, 682, 812, 774, 1103, 771, 724, 725, 457, 365, 457, 838, 500,
+		500, 675, 716, 593, 716, 678, 435, 716, 712, 343, 343, 665, 343, 1042, 712, 687, 716, 716, 493, 595, 478, 712, 652, 924, 645, 652, 582, 712, 365, 712, 838,
+	}
+)
+
+const dejaVuMono = 602
+
+func TestACharacterIsTakenForAtLeastAsWideAsItIs(t *testing.T) {
+	for i := range dejaVu {
+		r := rune(' ' + i)
+		require.GreaterOrEqual(t, 10*proportional(r), dejaVu[i], "%c", r)
+		require.GreaterOrEqual(t, 10*bold(r), dejaVuBold[i], "%c, bold", r)
+		require.GreaterOrEqual(t, 10*monospace(r), dejaVuMono)
+	}
+}
+
+// area is a part of a picture, in pixels.
+type area struct {
+	x1, y1, x2, y2 float64
+	text           string // "" for a box
+}
+
+// drawn returns the boxes and the pieces of text of a picture.
+func drawn(t *testing.T, svg []byte) (boxes, texts []area) {
+	t.Helper()
+	decoder := xml.NewDecoder(bytes.NewReader(svg))
+	var (
+		inherited = []map[string]string{{}}
+		x, y      float64
+	)
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			return boxes, texts
+		}
+		require.NoError(t, err)
+		switch token := token.(type) {
+		case xml.StartElement:
+			own := make(map[string]string)
+			for _, a := range token.Attr {
+				own[a.Name.Local] = a.Value
+			}
+			number := func(name string, otherwise float64) float64 {
+				if own[name] == "" {
+					return otherwise
+				}
+				n, err := strconv.ParseFloat(own[name], 64)
+				require.NoError(t, err)
+				return n
+			}
+			switch token.Name.Local {
+			case "text", "tspan":
+				x, y = number("x", x)+number("dx", 0), number("y", y)
+			case "rect":
+				left, top := number("x", 0), number("y", 0)
+				boxes = append(boxes, area{left, top, left + number("width", 0), top + number("height", 0), ""})
+			}
+			own["element"] = token.Name.Local
+			own["class"] += " " + inherited[len(inherited)-1]["class"]
+			inherited = append(inherited, own)
+		case xml.EndElement:
+			inherited = inherited[:len(inherited)-1]
+		case xml.CharData:
+			style := inherited[len(inherited)-1]
+			if style["element"] != "text" && style["element"] != "tspan" {
+				continue
+			}
+			if strings.TrimSpace(string(token)) == "" {
+				x += widthOf(" ", strings.Fields(style["class"]))
+				continue
+			}
+			width := widthOf(string(token), strings.Fields(style["class"]))
+			left := x
+			if strings.Contains(style["class"], "centre") {
+				left -= width / 2
+			}
+			x = left + width
+			texts = append(texts, area{left, y - 10, x, y + 3, string(token)})
+		}
+	}
+}
+
+// widthOf measures text as the template styles it.
+func widthOf(text string, classes []string) (width float64) {
+	has := func(class string) bool { return slices.Contains(classes, class) }
+	size := 14.0
+	switch {
+	case has("mono"):
+		size = 13
+	case has("small"):
+		size = 12.5
+	case has("head"):
+		size = 24
+	}
+	for _, r := range text {
+		switch {
+		case r > '~': // a check mark, or an ellipsis
+			width += size
+		case has("mono"):
+			width += size * dejaVuMono / 1000
+		case has("name"), has("digit"), has("head"):
+			width += size * float64(dejaVuBold[r-' ']) / 1000
+		default:
+			width += size * float64(dejaVu[r-' ']) / 1000
+		}
+	}
+	return width
+}
+
+// wide returns traces whose texts are as long as they can be.
+func wide(t *testing.T) (traces []*abi.Trace) {
+	t.Helper()
+	const (
+		address = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
+		other   = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:fffe"
+	)
+	account, key := strings.Repeat("1", 64), strings.Repeat("W", abi.MaxAccessKeyID)
+	vpc, field := "vpc-"+strings.Repeat("m", 64), strings.Repeat("W", abi.MaxField)
+	evaluator, err := policy.Load([]byte(`{"Accounts":[{"AccountId":"` + account + `","AccessKeyPolicy":{"Status":"Active","Statements":[
+		{"Type":"VPCWhiteList","Value":"` + vpc + `","IPList":["` + address + `"]},
+		{"Type":"VPCWhiteList","Value":"AllowAllVPC","IPList":["10.0.0.0/8"]},
+		{"Type":"ClassicWhiteList","IPList":["` + address + `"]}]}}]}`))
+	require.NoError(t, err)
+	for _, request := range []abi.Request{
+		{SourceIP: abi.ParseSource(address), VPCID: vpc},
+		{SourceIP: abi.ParseSource(other), VPCID: vpc, Service: field, Action: field, Protocol: field},
+		{SourceIP: abi.ParseSource(other), VPCID: field},
+		{SourceIP: abi.ParseSource(address)},
+		{SourceIP: abi.ParseSource(other), AccountID: account},
+		{SourceIP: abi.ParseSource(other), AccountID: field},
+		{SourceIP: abi.ParseSource(other), VPCID: strings.Repeat("m ", 127), AccountID: account},
+	} {
+		request.AccessKeyID = key
+		trace, err := evaluator.Explain(request)
+		require.NoError(t, err)
+		traces = append(traces, &trace)
+	}
+	return traces
+}
+
+// TestEveryTextStaysInItsPlace measures the picture as a browser with a wide
+// font would show it.
+func TestEveryTextStaysInItsPlace(t *testing.T) {
+	traces := append(wide(t), denied())
+	for _, reason := range evaluated() {
+		traces = append(traces, traceOf(reason))
+	}
+	for _, trace := range traces {
+		var out bytes.Buffer
+		require.NoError(t, SVG(&out, trace))
+		boxes, texts := drawn(t, out.Bytes())
+		page := boxes[0]
+		require.Greater(t, len(texts), 30)
+		for i, text := range texts {
+			require.GreaterOrEqual(t, text.x1, page.x1+margin, text.text)
+			require.LessOrEqual(t, text.x2, page.x2-margin, text.text)
+			for _, box := range boxes[1:] {
+				if text.y2 < box.y1 || text.y1 > box.y2 {
+					continue
+				}
+				inside := text.x1 > box.x1+4 && text.x2 < box.x2-4 && text.y1 > box.y1 && text.y2 < box.y2
+				beside := text.x2 < box.x1 || text.x1 > box.x2
+				require.True(t, inside || beside, "%q runs over the border of a box", text.text)
+			}
+			for _, other := range texts[:i] {
+				apart := text.x2 < other.x1 || other.x2 < text.x1 || text.y2 < other.y1 || other.y2 < text.y1
+				require.True(t, apart, "%q lies on %q", text.text, other.text)
+			}
+		}
+	}
+}
+
+func TestNothingOfALongTextIsLost(t *testing.T) {
+	trace := wide(t)[0]
+	pic := layout(trace)
+	require.Equal(t, "VPCWhiteList"+trace.Request.VPCID, strings.Join(strings.Fields(strings.Join(pic.Panel.Rows[0].Statement, "")), ""))
+	require.Equal(t, "lists the address: 2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff/128", strings.Join(pic.Panel.Rows[0].Verdict, " "))
+	for _, f := range pic.Facts {
+		if f.Name == "VpcId" {
+			require.Equal(t, trace.Request.VPCID, strings.Join(f.Value, ""))
+		}
+	}
+}
+
 func TestWrapBreaksBetweenWordsWhereItCan(t *testing.T) {
 	for _, test := range []struct {
 		text string
@@ -267,12 +464,13 @@ func TestWrapBreaksBetweenWordsWhereItCan(t *testing.T) {
 		{"", nil},
 		{"one two", []string{"one two"}},
 		{"one two three", []string{"one two", "three"}},
-		{"a bcdefghijklnop q", []string{"a", "bcdefghi", "jklnop q"}},
-		{"éèêëìíîï1", []string{"éèêëìíîï", "1"}},
-		{"LTAI LTAI l", []string{"LTAI", "LTAI l"}},
-		{"policy", []string{"policy"}},
-		{"网络访问控", []string{"网络访问", "控"}},
+		{"a bcdefghknopq s", []string{"a", "bcdefghk", "nopq s"}},
+		{"éèêë1", []string{"éèê", "ë1"}},
+		{"LTAE LTAE x", []string{"LTAE", "LTAE x"}},
+		{"iiiiiiiiiiiii", []string{"iiiiiiiiiiii", "i"}},
+		{"网络访问控", []string{"网络访", "问控"}},
 	} {
-		require.Equal(t, test.want, wrap(test.text, 16), "%q", test.text)
+		require.Equal(t, test.want, wrap(test.text, 512, proportional), "%q", test.text)
 	}
+	require.Equal(t, []string{"iiiiiiii", "ii"}, wrap("iiiiiiiiii", 512, monospace))
 }

@@ -22,8 +22,8 @@ func Mermaid(w io.Writer, t *abi.Trace) error {
 	var facts []string
 	for _, f := range Facts(t) {
 		value := f.Value
-		if f.Name == "Revision" {
-			value = shorten(value, 13)
+		if f.Name == "Revision" && len(value) > 12 {
+			value = value[:12] + "…" // as far as anyone compares it
 		}
 		facts = append(facts, f.Name+" "+value)
 	}
@@ -74,7 +74,7 @@ func (m *mermaid) question(at int) {
 	label := []string{strconv.Itoa(at+1) + " " + string(q.step), q.asks}
 	step := m.path.asked(q)
 	if step != nil {
-		label = append(label, wrap(step.Answer, 120)...)
+		label = append(label, wrap(step.Answer, 36*em, proportional)...)
 		if q.step == abi.StepNetwork {
 			for _, s := range m.path.statements() {
 				label = append(label, strconv.Itoa(s.Statement)+" "+statementText(&s)+": "+Verdict(&s))

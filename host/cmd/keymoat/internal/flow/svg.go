@@ -24,7 +24,22 @@ const (
 	lineHeight = 19
 	rowGap     = 54
 	boxPad     = 12
+
+	factValue     = 100 // from its name
+	answerLeft    = boxLeft + 44
+	statementLeft = margin + 44
+	verdictLeft   = 448
+	panelPad      = 16
 )
+
+// The sizes of the fonts in the template, in pixels.
+const (
+	textSize = 14
+	monoSize = 13
+)
+
+// ems is how wide a number of pixels is in a font of that size.
+func ems(pixels, size int) int { return pixels * em / size }
 
 //go:embed flow.svg.tmpl
 var svgText string
@@ -61,8 +76,10 @@ type picture struct {
 }
 
 type fact struct {
-	X, Y        int
-	Name, Value string
+	X, Y   int
+	Name   string
+	ValueX int
+	Value  []string
 }
 
 type box struct {
@@ -71,6 +88,7 @@ type box struct {
 	Number     int
 	Name, Asks string
 	Answer     []string
+	AnswerX    int
 	Taken      bool
 	Ends       []pill
 }
@@ -100,7 +118,8 @@ type panel struct {
 type panelRow struct {
 	Y                     int
 	Index                 int
-	Statement, Verdict    string
+	StatementX, VerdictX  int
+	Statement, Verdict    []string
 	Matched, Missed, Idle bool
 }
 
@@ -130,40 +149,47 @@ func layout(t *abi.Trace) *picture {
 	return pic
 }
 
-// facts lays the request out in two columns, long values in a row of their own.
+// facts lays the request out in two columns, long values in rows of their own.
 func (pic *picture) facts(t *abi.Trace, y int) int {
 	const (
 		column = (pageWidth - 2*margin) / 2
-		short  = 40
-		long   = 96
+		gap    = 8
 	)
+	short := ems(column-factValue-gap, monoSize)
+	long := ems(pageWidth-2*margin-factValue, monoSize)
 	x := margin
 	for _, f := range Facts(t) {
-		wide := len(f.Value) > short
-		if wide && x != margin {
-			x, y = margin, y+lineHeight+3
+		lines := wrap(f.Value, short, monospace)
+		wide := len(lines) > 1
+		if wide {
+			lines = wrap(f.Value, long, monospace)
 		}
-		pic.Facts = append(pic.Facts, fact{x, y, f.Name, shorten(f.Value, long)})
+		if wide && x != margin {
+			x, y = margin, y+factHeight(1)
+		}
+		pic.Facts = append(pic.Facts, fact{x, y, f.Name, x + factValue, lines})
 		if wide || x != margin {
-			x, y = margin, y+lineHeight+3
+			x, y = margin, y+factHeight(len(lines))
 		} else {
 			x += column
 		}
 	}
 	if x != margin {
-		y += lineHeight + 3
+		y += factHeight(1)
 	}
 	return y
 }
 
+func factHeight(lines int) int { return lines*lineHeight + 3 }
+
 // question lays out one row: the question on the left, its ends on the right.
 func (pic *picture) question(p path, at, y int) (next int) {
-	const unitsInBox = 122
+	const inBox = boxRight - boxPad - answerLeft
 	q := &questions[at]
 	step := p.asked(q)
-	b := box{X: boxLeft, Y: y, W: boxWidth, Number: at + 1, Name: string(q.step), Asks: q.asks, Taken: step != nil}
+	b := box{X: boxLeft, Y: y, W: boxWidth, Number: at + 1, Name: string(q.step), Asks: q.asks, AnswerX: answerLeft, Taken: step != nil}
 	if step != nil {
-		b.Answer = wrap(step.Answer, unitsInBox)
+		b.Answer = wrap(step.Answer, ems(inBox, textSize), proportional)
 	}
 	stack := len(q.ends)*(endHeight+endGap) - endGap
 	text := lineHeight * (1 + len(b.Answer))
@@ -204,26 +230,38 @@ func (pic *picture) arrow(a arrow) {
 
 func (pic *picture) statements(all []abi.StatementTrace, y int) int {
 	const (
-		row  = 26
-		head = 40
+		rowGap = 7
+		head   = 40
+		right  = pageWidth - margin - panelPad
 	)
-	pic.Panel = &panel{X: margin, Y: y, W: pageWidth - 2*margin, H: head + row*len(all) + 8}
+	pic.Panel = &panel{X: margin, Y: y, W: pageWidth - 2*margin}
+	y += head
 	for i := range all {
 		s := &all[i]
-		pic.Panel.Rows = append(pic.Panel.Rows, panelRow{
-			Y: y + head + row*i + 16, Index: s.Statement,
-			Statement: shorten(statementText(s), 56),
-			Verdict:   shorten(Verdict(s), 64),
+		row := panelRow{
+			Y: y + 16, Index: s.Statement,
+			StatementX: statementLeft, VerdictX: verdictLeft,
+			Statement: wrap(statementText(s), ems(verdictLeft-panelPad-statementLeft, monoSize), monospace),
+			Verdict:   wrap(Verdict(s), ems(right-verdictLeft, textSize), bold),
 			Matched:   s.Verdict == abi.VerdictMatched,
 			Missed:    s.Verdict == abi.VerdictNotListed,
 			Idle:      s.Verdict == abi.VerdictOtherNetwork || s.Verdict == abi.VerdictOtherVPC,
-		})
+		}
+		pic.Panel.Rows = append(pic.Panel.Rows, row)
+		y += rowGap + lineHeight*max(len(row.Statement), len(row.Verdict), 1)
 	}
-	return y + pic.Panel.H
+	pic.Panel.H = y + 8 - pic.Panel.Y
+	return y + 8
 }
 
 // LineY returns the base line of a line of the answer.
 func (b box) LineY(line int) int { return b.TextY + lineHeight*(line+2) - 4 }
+
+// LineY returns the base line of a line of the value.
+func (f fact) LineY(line int) int { return f.Y + lineHeight*line }
+
+// LineY returns the base line of a line of the row.
+func (r panelRow) LineY(line int) int { return r.Y + lineHeight*line }
 
 // CentreX is where the text of a pill is centred.
 func (p pill) CentreX() int { return p.X + p.W/2 }
