@@ -24,7 +24,8 @@ export const SOURCE_IPV4 = 4;
 export const HTTP_FLAG_DENY_MISSING = 1;
 export const HTTP_FLAG_DENY_FORM_BODY = 2;
 
-/** The pattern of a whole id of a VPC. */
+/** The patterns of a whole id: of an AccessKey or an account, and of a VPC. */
+export const ID = /^[0-9A-Za-z._=-]{1,128}$/;
 export const VPC_ID = /^vpc-[0-9a-z]{1,64}$/;
 
 /** The functions of the guest. */

@@ -1,6 +1,7 @@
 // What goes in and comes out: documents as the cloud spells them, requests and
 // answers in the spelling of this language.
 
+import { errorOf } from "./errors.js";
 import type { Effect, FindingCode, Level, Network, Reason, StepName, Verdict } from "./abi.js";
 
 /** A call to be judged. An empty string is an absent field. */
@@ -34,6 +35,11 @@ export interface HTTPRequest {
   readonly protocol?: string | undefined;
   /** Makes a request without a key id a denial. */
   readonly denyMissingAccessKey?: boolean | undefined;
+  /**
+   * Makes a request whose body is a form, by its Content-Type, an error: a field
+   * of it may claim a key id, and the body is not read.
+   */
+  readonly denyFormBody?: boolean | undefined;
 }
 
 /** The answer to a request. Let the call pass if the effect is "Allow". */
@@ -91,58 +97,82 @@ export interface Finding {
   readonly message: string;
 }
 
-/** What is loaded: the policies of accounts and of their keys. */
+/**
+ * What is loaded: the policies of accounts and of their keys. The types of
+ * documents take what TypeScript makes of a JSON file or of an object in a
+ * variable, where "Active" is any string and 1 any number: the guest looks at
+ * the values, and at everything else.
+ */
 export interface PolicySet {
-  Version?: 1;
-  Accounts: Account[];
-  ExemptServices?: ExemptService[];
+  readonly Version?: number | undefined; // 1
+  readonly Accounts: readonly Account[];
+  readonly ExemptServices?: readonly ExemptService[] | undefined;
 }
 
 export interface Account {
-  AccountId: string;
-  AccessKeyPolicy?: AccessKeyPolicy;
-  AccessKeys?: AccessKey[];
+  readonly AccountId: string;
+  readonly AccessKeyPolicy?: AccessKeyPolicy | undefined;
+  readonly AccessKeys?: readonly AccessKey[] | undefined;
 }
 
 export interface AccessKey {
-  AccessKeyId: string;
-  UserPrincipalName?: string;
-  AccessKeyPolicy?: AccessKeyPolicy;
+  readonly AccessKeyId: string;
+  readonly UserPrincipalName?: string | undefined;
+  readonly AccessKeyPolicy?: AccessKeyPolicy | undefined;
 }
 
 /** The document that the cloud's API takes. */
 export interface AccessKeyPolicy {
-  Version?: 1;
-  Status: "Active" | "Inactive";
-  Statements: Statement[];
+  readonly Version?: number | undefined; // 1
+  readonly Status: "Active" | "Inactive" | (string & {});
+  readonly Statements: readonly Statement[];
 }
 
 export interface Statement {
-  Type: StatementType;
-  Value?: string;
-  IPList: string | string[];
+  readonly Type: StatementType | (string & {});
+  readonly Value?: string | undefined;
+  readonly IPList: string | readonly string[];
 }
 
 export type StatementType = "ClassicWhiteList" | "VPCWhiteList";
 
 export interface ExemptService {
-  Service: string;
-  Action?: string;
-  Protocol?: string;
+  readonly Service: string;
+  readonly Action?: string | undefined;
+  readonly Protocol?: string | undefined;
 }
 
 /**
  * A policy set or an access key policy: as an object, or as JSON in a string or
  * in bytes. Where it is loaded, bytes may be an image.
  */
-export type Document = PolicySet | AccessKeyPolicy | string | Uint8Array;
+export type Document = PolicySet | AccessKeyPolicy | string | Uint8Array | ArrayBuffer;
 
 /** The bytes of a document. */
 export function bytesOf(document: Document): Uint8Array {
-  if (document instanceof Uint8Array) return document;
+  if (ArrayBuffer.isView(document)) {
+    return new Uint8Array(document.buffer, document.byteOffset, document.byteLength);
+  }
+  if (document instanceof ArrayBuffer) return new Uint8Array(document);
   return new TextEncoder().encode(
     typeof document === "string" ? document : JSON.stringify(document),
   );
+}
+
+const IMAGE_MAGIC = "KEYMOAT\0"; // what every image begins with, and no JSON
+
+export function isImage(bytes: Uint8Array): boolean {
+  for (let i = 0; i < IMAGE_MAGIC.length; i++) {
+    if (bytes[i] !== IMAGE_MAGIC.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+/** The bytes of an image; throws if they are anything else. */
+export function imageOf(image: Uint8Array | ArrayBuffer): Uint8Array {
+  const bytes = bytesOf(image);
+  if (isImage(bytes)) return bytes;
+  throw errorOf("InvalidImage", "this is no image, as compile makes them; for JSON use fromJSON");
 }
 
 /** Spells the names of an answer in JSON as this language does. */
@@ -155,9 +185,4 @@ export function camelCase(value: unknown): unknown {
       camelCase(member),
     ]),
   );
-}
-
-/** The first byte behind white space; undefined if there is none. */
-export function firstByte(json: Uint8Array): number | undefined {
-  return json.find((c) => c !== 0x20 && c !== 0x09 && c !== 0x0a && c !== 0x0d);
 }

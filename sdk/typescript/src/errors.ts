@@ -40,7 +40,7 @@ export class InvalidDocumentError extends KeymoatError {
 /** An image is damaged, or of another version of its format. */
 export class InvalidImageError extends KeymoatError {}
 
-/** The input is larger than the guest can hold. */
+/** The input is larger than the guest can hold, or than a request may be. */
 export class TooLargeError extends KeymoatError {}
 
 /**
@@ -85,7 +85,7 @@ export class TimeoutError extends KeymoatError {
   }
 }
 
-/** A module that was given as the guest is none. */
+/** What was given or found as the guest is none. */
 export class GuestError extends KeymoatError {
   constructor(problem: string, options?: ErrorOptions) {
     super("Internal", problem, options);

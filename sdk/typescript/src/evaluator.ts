@@ -2,7 +2,8 @@
 
 import {
   bytesOf,
-  firstByte,
+  imageOf,
+  isImage,
   type Decision,
   type Document,
   type HTTPRequest,
@@ -16,13 +17,23 @@ import { compileGuest, read } from "#platform";
 
 export interface Options {
   /**
-   * Bytes that the memory of the guest may take, 1 GiB if not given. A policy
-   * set that needs more is refused.
+   * Bytes that the memory of the guest may take, 1 GiB if not given; Infinity is
+   * no limit. A policy set that needs more is refused.
    */
   readonly memoryLimit?: number | undefined;
   /** Another build of keymoat.wasm than the one in this package. */
-  readonly guest?: Uint8Array | WebAssembly.Module | undefined;
+  readonly guest?: Uint8Array | Module | undefined;
 }
+
+/**
+ * WebAssembly.Module, of which programs that are compiled without the library
+ * DOM do not know.
+ */
+type Module = typeof globalThis extends {
+  WebAssembly: { Module: new (...source: never) => infer M };
+}
+  ? M
+  : never;
 
 const MEMORY_LIMIT = 2 ** 30;
 
@@ -46,7 +57,8 @@ export class Evaluator {
 
   /** Makes an evaluator without rules: until some are loaded it refuses every call. */
   static async create(options: Options = {}): Promise<Evaluator> {
-    return new Evaluator(await moduleOf(options), limitOf(options));
+    const limit = limitOf(options);
+    return new Evaluator(await moduleOf(options), limit);
   }
 
   /** Loads a file that holds a document or an image; in a browser, what a URL gives. */
@@ -60,8 +72,11 @@ export class Evaluator {
   }
 
   /** Loads what compile made. */
-  static async fromImage(image: Uint8Array, options: Options = {}): Promise<Evaluator> {
-    return loaded(await Evaluator.create(options), image);
+  static async fromImage(
+    image: Uint8Array | ArrayBuffer,
+    options: Options = {},
+  ): Promise<Evaluator> {
+    return loaded(await Evaluator.create(options), imageOf(image));
   }
 
   /** The SHA-256 of the compiled rules, the same in every host; undefined without rules. */
@@ -77,8 +92,9 @@ export class Evaluator {
     const bytes = bytesOf(document);
     // Compiling leaves its traces in the memory of a guest, so that another one
     // gets the image.
-    const isObject = firstByte(bytes) === 0x7b; // as documents are, and images are not
-    const image = isObject ? new Guest(this.#module, this.#limit).compile(bytes) : bytes.slice();
+    const image = isImage(bytes)
+      ? bytes.slice()
+      : new Guest(this.#module, this.#limit).compile(bytes);
     const guest = new Guest(this.#module, this.#limit);
     const revision = guest.load(image);
     this.#guest = guest;
@@ -97,8 +113,8 @@ export class Evaluator {
    * order of the requests. If any cannot be judged it throws a BatchError, which
    * names them and holds the decisions on all others.
    */
-  evaluateMany(requests: readonly Request[]): Decision[] {
-    return this.#ready().evaluateMany(requests);
+  evaluateMany(requests: Iterable<Request>): Decision[] {
+    return this.#ready().evaluateMany([...requests]);
   }
 
   /**
@@ -147,8 +163,10 @@ export async function compile(document: Document, options: Options = {}): Promis
   return new Guest(await moduleOf(options), limitOf(options)).compile(bytesOf(document));
 }
 
-function limitOf(options: Options): number {
-  return options.memoryLimit ?? MEMORY_LIMIT;
+/** @internal */
+export function limitOf({ memoryLimit = MEMORY_LIMIT }: Options): number {
+  if (typeof memoryLimit === "number" && memoryLimit > 0) return memoryLimit;
+  throw new RangeError(`memoryLimit is ${String(memoryLimit)}; it is a number of bytes above 0`);
 }
 
 let own: Promise<WebAssembly.Module> | undefined; // compiled once in a thread
@@ -173,6 +191,7 @@ async function checked(
   try {
     module = await compiled;
   } catch (cause) {
+    if (cause instanceof GuestError) throw cause;
     throw new GuestError("the guest does not compile", { cause });
   }
   checkGuest(module);

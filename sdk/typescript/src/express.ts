@@ -25,7 +25,8 @@ export function guard(
         headers: linesOf(request.rawHeaders),
       }))
       .then((answer) => {
-        if (answer === undefined) next();
+        // What next throws is not of this promise, which nobody looks at.
+        if (answer === undefined) queueMicrotask(next);
         else if (!response.headersSent) {
           response.writeHead(answer.status, answer.headers).end(answer.body);
         }

@@ -23,6 +23,12 @@ export function guard<Info extends unknown[]>(
   options: FetchOptions<Info>,
 ): (request: Request, ...info: Info) => Promise<Response> {
   const judge = new Guard(authorizer, options);
+  if (typeof handler !== "function") throw new TypeError("the handler is not a function");
+  if (typeof options.clientAddress !== "function") {
+    throw new TypeError(
+      "clientAddress is not a function; it returns the address of the peer of a request's connection",
+    );
+  }
   return async (request, ...info) => {
     const answer = await judge.admit(async () => ({
       method: request.method,

@@ -1,7 +1,7 @@
 // Judges HTTP requests for the handlers in fetch.ts and express.ts: from whom a
 // request comes, and whether it may go on.
 
-import { VPC_ID } from "./abi.js";
+import { ID, MAX_FIELD, VPC_ID } from "./abi.js";
 import { Block, formatAddress, parseAddress, parseIPv4, type Groups } from "./address.js";
 import { denialJSON, isFault, problemOf, type Problem } from "./denial.js";
 import type { Decision, HTTPRequest } from "./documents.js";
@@ -29,12 +29,17 @@ export interface GuardOptions {
   /** Refuses requests that claim no key id. */
   readonly denyMissingAccessKey?: boolean | undefined;
   /**
+   * Refuses requests whose body is a form, by their Content-Type: a field of it
+   * may claim a key id, and the body is not read.
+   */
+  readonly denyFormBody?: boolean | undefined;
+  /**
    * Only reports what would be refused and lets it through. A fault of this
    * side refuses all the same.
    */
   readonly reportOnly?: boolean | undefined;
   /** Is told of each refusal. The default is a line of JSON on console.warn. */
-  readonly onRefusal?: ((refusal: Refusal) => void) | undefined;
+  readonly onRefusal?: ((refusal: Refusal) => unknown) | undefined;
 }
 
 /** A request that was refused, or would be. */
@@ -74,12 +79,10 @@ export class Guard {
   readonly #proxies: readonly Block[];
 
   constructor(authorizer: Authorizer, options: GuardOptions) {
+    check(authorizer, options);
     this.#authorizer = authorizer;
-    this.#options = options;
+    this.#options = { ...options };
     this.#proxies = (options.forwardedFor ?? []).map((network) => new Block(network));
-    if (options.vpc !== undefined && !VPC_ID.test(options.vpc)) {
-      throw new TypeError(`${JSON.stringify(options.vpc)} is not the id of a VPC`);
-    }
   }
 
   /** Returns the answer to a request that is refused, and undefined for one that goes on. */
@@ -105,6 +108,7 @@ export class Guard {
           accountId: this.#options.account,
           service: this.#options.service,
           denyMissingAccessKey: this.#options.denyMissingAccessKey,
+          denyFormBody: this.#options.denyFormBody,
         });
         if (decision.effect === "Allow") return undefined;
         if (decision.effect !== "Deny") throw new TypeError("the evaluator answered no decision");
@@ -118,7 +122,7 @@ export class Guard {
       this.#options.reportOnly === true && !(problem !== undefined && isFault(problem));
     const [path = ""] = request.target.split("?", 1);
     const { method } = request;
-    this.#report({ sourceIp, method, path, passed, decision, problem, error });
+    void this.#report({ sourceIp, method, path, passed, decision, problem, error });
     if (passed) return undefined;
     const body = denialJSON({
       problem,
@@ -159,12 +163,49 @@ export class Guard {
     return this.#proxies.some((network) => network.contains(address));
   }
 
-  #report(refusal: Refusal): void {
+  async #report(refusal: Refusal): Promise<void> {
     try {
-      (this.#options.onRefusal ?? warn)(refusal);
+      await (this.#options.onRefusal ?? warn)(refusal);
     } catch (error) {
       console.error("keymoat: onRefusal failed:", error); // and the refusal stands
     }
+  }
+}
+
+/** Refuses what is no option when a server starts, and not with each request. */
+function check(authorizer: Authorizer, options: GuardOptions): void {
+  const wrong = (what: string): TypeError => new TypeError(`the guard cannot be made: ${what}`);
+  if (typeof authorizer?.authorize !== "function") {
+    throw wrong("its first argument is no evaluator; await Evaluator.fromFile or .fromJSON");
+  }
+  const { forwardedFor, service, account, vpc, onRefusal } = options;
+  const isText = (value: unknown): value is string => typeof value === "string";
+  if (forwardedFor !== undefined) {
+    if (!Array.isArray(forwardedFor) || forwardedFor.length === 0 || !forwardedFor.every(isText)) {
+      throw wrong(
+        'forwardedFor is no array of networks, such as ["10.0.0.0/8"]; name at least one',
+      );
+    }
+  }
+  if (service !== undefined) {
+    const size = isText(service) ? new TextEncoder().encode(service).length : 0;
+    if (size === 0 || size > MAX_FIELD || !service.isWellFormed()) {
+      throw wrong(`service is no text of 1 to ${String(MAX_FIELD)} bytes`);
+    }
+  }
+  if (account !== undefined && !(isText(account) && ID.test(account))) {
+    throw wrong(`account is ${JSON.stringify(account)}, which cannot be the id of an account`);
+  }
+  if (vpc !== undefined && !(isText(vpc) && VPC_ID.test(vpc))) {
+    throw wrong(`vpc is ${JSON.stringify(vpc)}, which is not the id of a VPC`);
+  }
+  for (const name of ["denyMissingAccessKey", "denyFormBody", "reportOnly"] as const) {
+    if (options[name] !== undefined && typeof options[name] !== "boolean") {
+      throw wrong(`${name} is neither true nor false`);
+    }
+  }
+  if (onRefusal !== undefined && typeof onRefusal !== "function") {
+    throw wrong("onRefusal is not a function");
   }
 }
 

@@ -4,6 +4,7 @@ import {
   ABI_MAJOR,
   ABI_MINOR,
   EXPORTS,
+  MAX_HTTP_REQUEST_SIZE,
   MAX_REQUEST_SIZE,
   REQUEST_BUFFER_SIZE,
   type StatusCode,
@@ -27,7 +28,7 @@ import {
   TrapError,
 } from "./errors.js";
 import { wasi } from "#platform";
-import { codeOfLength, httpSize, isHTTPRequest, putHTTPRequest, putRequest } from "./request.js";
+import { codeOfLength, httpRoom, isHTTPRequest, putHTTPRequest, putRequest } from "./request.js";
 
 const WASI_MODULE = "wasi_snapshot_preview1";
 
@@ -61,9 +62,6 @@ const ALLOWANCE = 32 << 20;
 
 /** How many bytes of requests cross at once. */
 const BATCH_BYTES = 256 << 10;
-
-/** More than any server takes of one request. */
-const MAX_HTTP_REQUEST = 16 << 20;
 
 export class Guest {
   /**
@@ -147,7 +145,8 @@ export class Guest {
   evaluateMany(requests: readonly Request[]): Decision[] {
     const decisions: (Decision | undefined)[] = [];
     const wrong = new Map<number, KeymoatError>();
-    for (let from = 0; from < requests.length;) {
+    let from = 0;
+    do {
       const at = this.#reserve(BATCH_BYTES);
       const buffer = this.#view(at, BATCH_BYTES);
       const crossing: number[] = []; // the indexes of the requests in this crossing
@@ -178,7 +177,7 @@ export class Guest {
         decisions[index] = this.#known(decisionOf(low, view.getUint32(8 * n + 4, true), source));
       }
       from = next;
-    }
+    } while (from < requests.length); // an empty batch crosses, too: it needs rules
     if (wrong.size > 0) {
       throw new BatchError(
         Array.from(requests, (_, i) => decisions[i]),
@@ -213,11 +212,14 @@ export class Guest {
   authorize(request: HTTPRequest): Decision {
     const headers = request.headers === undefined ? [] : [...request.headers];
     if (!isHTTPRequest(request, headers)) throw errorOf("InvalidRequest");
-    const size = httpSize(request, headers);
-    if (size > MAX_HTTP_REQUEST) throw errorOf("TooLarge");
-    const at = this.#reserve(size);
-    const length = putHTTPRequest(this.#view(at, this.#scratchSize), request, headers);
-    if (length < 0) throw errorOf(codeOfLength(length));
+    const room = httpRoom(request, headers);
+    const at = this.#reserve(room);
+    const length = putHTTPRequest(this.#view(at, room), request, headers);
+    if (length < 0) {
+      const code = codeOfLength(length);
+      const limit = `an HTTP request has ${String(MAX_HTTP_REQUEST_SIZE)} bytes at most`;
+      throw errorOf(code, code === "TooLarge" ? limit : undefined);
+    }
     let word: bigint;
     try {
       word = this.#functions.keymoat_authorize(at, length);

@@ -2,8 +2,10 @@
 
 import {
   HEADER_SIZE,
+  HTTP_FLAG_DENY_FORM_BODY,
   HTTP_FLAG_DENY_MISSING,
   MAX_FIELD,
+  MAX_HTTP_REQUEST_SIZE,
   MAX_REQUEST_SIZE,
   SOURCE_IPV4,
   SOURCE_NONE,
@@ -17,6 +19,7 @@ import type { HTTPRequest, Request } from "./documents.js";
 const INVALID_REQUEST = -STATUS_CODES.indexOf("InvalidRequest");
 const INVALID_ACCESS_KEY_ID = -STATUS_CODES.indexOf("InvalidAccessKeyId");
 const INVALID_SOURCE_IP = -STATUS_CODES.indexOf("InvalidSourceIp");
+const TOO_LARGE = -STATUS_CODES.indexOf("TooLarge");
 
 const encoder = new TextEncoder();
 
@@ -103,18 +106,18 @@ function putUnicode(to: Uint8Array, at: number, text: string): number {
   return read === text.length ? at + written : -1;
 }
 
-/** At least the length of the binary form of an HTTP request. */
-export function httpSize(
+/** Bytes that suffice for the binary form of an HTTP request that is not too large. */
+export function httpRoom(
   request: HTTPRequest,
   headers: readonly (readonly [string, string])[],
 ): number {
   const most = 3; // bytes that one unit of a string can take
   let size = 2 * MAX_REQUEST_SIZE + most * request.target.length;
   for (const [name, value] of headers) size += 8 + most * (name.length + value.length);
-  return size;
+  return Math.min(size, MAX_HTTP_REQUEST_SIZE);
 }
 
-/** Writes an HTTP request, for which there is room, and returns as putRequest does. */
+/** Writes an HTTP request into its room, and returns as putRequest does. */
 export function putHTTPRequest(
   to: Uint8Array,
   request: HTTPRequest,
@@ -122,16 +125,24 @@ export function putHTTPRequest(
 ): number {
   let at = put(to, 0, "", request);
   if (at < 0) return at;
-  if (request.denyMissingAccessKey === true) to[2] = HTTP_FLAG_DENY_MISSING;
+  to[2] =
+    (request.denyMissingAccessKey === true ? HTTP_FLAG_DENY_MISSING : 0) |
+    (request.denyFormBody === true ? HTTP_FLAG_DENY_FORM_BODY : 0);
   const view = new DataView(to.buffer, to.byteOffset, to.byteLength);
+  let fits = true;
+  const number = (value: number, numberAt: number): void => {
+    if (numberAt + 4 <= to.length) view.setUint32(numberAt, value, true);
+    else fits = false;
+  };
   const long = (text: string, lengthAt: number): void => {
-    const { written } = encoder.encodeInto(text, to.subarray(at));
-    view.setUint32(lengthAt, written, true);
+    const { read, written } = encoder.encodeInto(text, to.subarray(at));
+    if (read < text.length) fits = false;
+    number(written, lengthAt);
     at += written;
   };
   at += 4;
   long(request.target, at - 4);
-  view.setUint32(at, headers.length, true);
+  number(headers.length, at);
   at += 4;
   for (const [name, value] of headers) {
     at += 8;
@@ -139,7 +150,7 @@ export function putHTTPRequest(
     long(name, lengths);
     long(value, lengths + 4);
   }
-  return at;
+  return fits ? at : TOO_LARGE;
 }
 
 /** Says whether values that a program without types passed make an HTTP request. */
@@ -148,13 +159,14 @@ export function isHTTPRequest(
   headers: readonly (readonly [string, string])[],
 ): boolean {
   const isText = (value: unknown): boolean => typeof value === "string";
+  const isFlag = (value: unknown): boolean => value === undefined || typeof value === "boolean";
   return (
     isText(request.target) &&
     headers.every(
       (header) => Array.isArray(header) && header.length === 2 && header.every(isText),
     ) &&
-    (request.denyMissingAccessKey === undefined ||
-      typeof request.denyMissingAccessKey === "boolean")
+    isFlag(request.denyMissingAccessKey) &&
+    isFlag(request.denyFormBody)
   );
 }
 

@@ -16,7 +16,7 @@ import type { Evaluator } from "./evaluator.js";
 /** What a thread starts with. Its first answer is the revision. */
 export interface Start {
   readonly module: WebAssembly.Module;
-  readonly memoryLimit: number | undefined;
+  readonly memoryLimit: number;
   readonly image: Uint8Array | undefined;
 }
 
@@ -41,6 +41,8 @@ export interface PlainError {
 
 export function plainError(error: unknown): PlainError {
   if (!(error instanceof KeymoatError)) {
+    if (error instanceof TypeError)
+      return { name: "TypeError", code: "Internal", message: error.message };
     return { name: "TrapError", code: "Internal", message: String(error) };
   }
   const { name, code, message } = error;
@@ -52,11 +54,15 @@ export function plainError(error: unknown): PlainError {
   return { name, code, message };
 }
 
-export function errorFrom(plain: PlainError): KeymoatError {
+export function errorFrom(plain: PlainError): Error {
+  return plain.name === "TypeError" ? new TypeError(plain.message) : keymoatErrorFrom(plain);
+}
+
+function keymoatErrorFrom(plain: PlainError): KeymoatError {
   const { name, code, message, report, decisions, errors } = plain;
   if (report !== undefined) return new InvalidDocumentError(message, report);
   if (decisions !== undefined && errors !== undefined) {
-    const each = [...errors].map(([index, error]) => [index, errorFrom(error)] as const);
+    const each = [...errors].map(([index, error]) => [index, keymoatErrorFrom(error)] as const);
     return new BatchError(decisions, new Map(each));
   }
   if (name === "TrapError") return new TrapError(message);

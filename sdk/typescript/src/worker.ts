@@ -5,7 +5,8 @@
 import { Worker } from "node:worker_threads";
 import {
   bytesOf,
-  firstByte,
+  imageOf,
+  isImage,
   type Decision,
   type Document,
   type HTTPRequest,
@@ -13,16 +14,16 @@ import {
   type Trace,
 } from "./documents.js";
 import { NotLoadedError, TimeoutError, TrapError } from "./errors.js";
-import { moduleOf, type Options } from "./evaluator.js";
+import { limitOf, moduleOf, type Options } from "./evaluator.js";
 import { read } from "#platform";
 import { errorFrom, type Answer, type Call, type Start } from "./worker-protocol.js";
 
 export interface WorkerOptions extends Options {
   /** How many threads there are, 1 if not given. Each has a copy of the rules. */
   readonly threads?: number | undefined;
-  /** Milliseconds that a call may take, 1,000 if not given. */
+  /** Milliseconds that a call may take, 1,000 if not given; Infinity is no limit. */
   readonly timeLimit?: number | undefined;
-  /** Milliseconds that rules may take to compile or to load, 60,000 if not given. */
+  /** Milliseconds that rules may take to compile or to load, 60,000 if not given; Infinity is no limit. */
   readonly loadTimeLimit?: number | undefined;
 }
 
@@ -45,13 +46,15 @@ export class WorkerEvaluator {
 
   /** Makes an evaluator without rules: until some are loaded it refuses every call. */
   static async create(options: WorkerOptions = {}): Promise<WorkerEvaluator> {
-    const settings: Settings = {
-      module: await moduleOf(options),
-      memoryLimit: options.memoryLimit,
-      threads: options.threads ?? 1,
-      timeLimit: options.timeLimit ?? 1_000,
-      loadTimeLimit: options.loadTimeLimit ?? 60_000,
-    };
+    const { threads = 1, timeLimit = 1_000, loadTimeLimit = 60_000 } = options;
+    if (!Number.isInteger(threads) || threads < 1) {
+      throw new RangeError(`threads is ${String(threads)}; it is a whole number above 0`);
+    }
+    checkTimeLimit("timeLimit", timeLimit);
+    checkTimeLimit("loadTimeLimit", loadTimeLimit);
+    const memoryLimit = limitOf(options);
+    const module = await moduleOf(options);
+    const settings: Settings = { module, memoryLimit, threads, timeLimit, loadTimeLimit };
     return new WorkerEvaluator(settings, (await Threads.start(settings, undefined)).threads);
   }
 
@@ -69,8 +72,11 @@ export class WorkerEvaluator {
   }
 
   /** Loads what compile made. */
-  static async fromImage(image: Uint8Array, options: WorkerOptions = {}): Promise<WorkerEvaluator> {
-    return WorkerEvaluator.#loaded(image, options);
+  static async fromImage(
+    image: Uint8Array | ArrayBuffer,
+    options: WorkerOptions = {},
+  ): Promise<WorkerEvaluator> {
+    return WorkerEvaluator.#loaded(imageOf(image), options);
   }
 
   static async #loaded(document: Document, options: WorkerOptions): Promise<WorkerEvaluator> {
@@ -102,8 +108,9 @@ export class WorkerEvaluator {
 
   async #load(document: Uint8Array): Promise<string> {
     this.#refuseIfClosed();
-    const isObject = firstByte(document) === 0x7b; // as documents are, and images are not
-    const image = isObject ? await compileApart(this.#settings, document) : document.slice();
+    const image = isImage(document)
+      ? document.slice()
+      : await compileApart(this.#settings, document);
     const { threads, revision } = await Threads.start(this.#settings, image);
     if (this.#closed) {
       await threads.retire();
@@ -121,8 +128,8 @@ export class WorkerEvaluator {
   }
 
   /** Judges many calls at once in one thread; see Evaluator.evaluateMany. */
-  async evaluateMany(requests: readonly Request[]): Promise<Decision[]> {
-    return (await this.#call({ method: "evaluateMany", argument: requests })) as Decision[];
+  async evaluateMany(requests: Iterable<Request>): Promise<Decision[]> {
+    return (await this.#call({ method: "evaluateMany", argument: [...requests] })) as Decision[];
   }
 
   async evaluateJSON(request: string | Uint8Array): Promise<Decision> {
@@ -158,9 +165,20 @@ export class WorkerEvaluator {
   }
 }
 
+const LONGEST_TIMER = 2 ** 31 - 1; // milliseconds; a longer one would fire at once
+
+function checkTimeLimit(name: string, limit: number): void {
+  if (typeof limit === "number" && limit > 0 && (limit <= LONGEST_TIMER || limit === Infinity)) {
+    return;
+  }
+  throw new RangeError(
+    `${name} is ${String(limit)}; it is a number of milliseconds above 0, up to ${String(LONGEST_TIMER)}, or Infinity`,
+  );
+}
+
 interface Settings {
   readonly module: WebAssembly.Module;
-  readonly memoryLimit: number | undefined;
+  readonly memoryLimit: number;
   readonly threads: number;
   readonly timeLimit: number;
   readonly loadTimeLimit: number;
@@ -326,6 +344,7 @@ class Thread {
     try {
       const answer = await new Promise<Answer | Error>((resolve) => {
         this.#answered = resolve;
+        if (limit === Infinity) return;
         timer = setTimeout(() => {
           this.ended = true;
           resolve(new TimeoutError(`${what} took longer than ${String(limit)} ms`));

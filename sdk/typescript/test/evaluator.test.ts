@@ -68,9 +68,11 @@ test("rules come from an object, from JSON, from bytes, from a file and from an 
       Evaluator.fromJSON(policySet),
       Evaluator.fromJSON(` \n${json}`),
       Evaluator.fromJSON(new TextEncoder().encode(json)),
+      Evaluator.fromJSON(new TextEncoder().encode(json).buffer),
       Evaluator.fromFile(path),
       Evaluator.fromFile(pathToFileURL(path)),
       Evaluator.fromImage(image),
+      Evaluator.fromImage(Uint8Array.from(image).buffer),
     ]);
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(image)));
     for (const evaluator of evaluators) {
@@ -88,6 +90,7 @@ test("without rules every call is refused", async () => {
   assert.equal(evaluator.revision, undefined);
   assert.throws(() => evaluator.evaluate(from("203.0.113.1")), NotLoadedError);
   assert.throws(() => evaluator.evaluateMany([from("203.0.113.1")]), NotLoadedError);
+  assert.throws(() => evaluator.evaluateMany([]), NotLoadedError);
   assert.throws(
     () => evaluator.evaluateJSON(JSON.stringify({ AccessKeyId: OPEN, SourceIp: "::1" })),
     NotLoadedError,
@@ -117,6 +120,26 @@ test("an image that is changed after it was loaded changes nothing", async () =>
   const image = await compile(policySet);
   const evaluator = await Evaluator.fromImage(image);
   image.fill(0);
+  assert.deepEqual(evaluator.evaluate(from("203.0.113.9")), allowed);
+});
+
+test("what is no image is not loaded as one", async () => {
+  const json = new TextEncoder().encode(JSON.stringify(policySet));
+  for (const bad of [json, json.buffer, Buffer.from("junk"), "junk", new Uint8Array(), undefined]) {
+    await assert.rejects(Evaluator.fromImage(bad as Uint8Array), InvalidImageError);
+  }
+});
+
+test("a limit of memory that is none is refused", async () => {
+  for (const memoryLimit of [0, -1, NaN, "1", null] as number[]) {
+    const wrong = (error: unknown): boolean =>
+      error instanceof RangeError &&
+      error.message.includes(`memoryLimit is ${String(memoryLimit)};`);
+    await assert.rejects(Evaluator.create({ memoryLimit }), wrong);
+    await assert.rejects(validate(policySet, { memoryLimit }), wrong);
+    await assert.rejects(compile(policySet, { memoryLimit }), wrong);
+  }
+  const evaluator = await Evaluator.fromJSON(policySet, { memoryLimit: Infinity });
   assert.deepEqual(evaluator.evaluate(from("203.0.113.9")), allowed);
 });
 
@@ -231,6 +254,27 @@ test("many requests get the decisions that each gets alone", async () => {
   assert.deepEqual(evaluator.evaluateMany([]), []);
 });
 
+test("a batch is whatever can be iterated over, and nothing else", async () => {
+  const evaluator = await Evaluator.fromJSON(policySet);
+  const requests = [from("203.0.113.9"), from("198.51.100.7")];
+  function* generated(): Iterable<Request> {
+    yield* requests;
+  }
+  for (const batch of [
+    requests,
+    new Set(requests),
+    generated(),
+    new Map(requests.entries()).values(),
+  ]) {
+    assert.deepEqual(evaluator.evaluateMany(batch), [allowed, denied]);
+  }
+  const hole = new Array<Request>(1);
+  for (const bad of [{}, { length: 1 }, null, undefined, hole, [null]] as Request[][]) {
+    assert.throws(() => evaluator.evaluateMany(bad), TypeError);
+  }
+  assert.deepEqual(evaluator.evaluate(from("203.0.113.9")), allowed);
+});
+
 test("requests in error are named, and all others of the batch are decided", async () => {
   const evaluator = await Evaluator.fromJSON(policySet);
   const requests = Array.from({ length: 6_000 }, () => from("203.0.113.9"));
@@ -300,12 +344,24 @@ test("an HTTP request is judged by the key that it claims", async () => {
   assert.equal(judge({ headers: new Map(signed(CLOSED)), vpcId: VPC }), "SourceIPNotListed");
   assert.equal(judge({}), "NoAccessKey");
   assert.equal(evaluator.authorize({ ...http, denyMissingAccessKey: true }).effect, "Deny");
+  const form = {
+    headers: [...signed(CLOSED), ["content-type", "multipart/form-data; boundary=x"]],
+  };
+  assert.equal(judge(form as Partial<HTTPRequest>), "Matched");
+  assert.throws(
+    () => judge({ ...form, denyFormBody: true } as Partial<HTTPRequest>),
+    InvalidAccessKeyIdError,
+  );
+  assert.equal(judge({ headers: signed(CLOSED), denyFormBody: true }), "Matched");
+  const both = { denyMissingAccessKey: true, denyFormBody: true };
+  assert.equal(evaluator.authorize({ ...http, ...both }).effect, "Deny");
   assert.throws(() => judge({ target: "/?AccessKeyId=" }), InvalidAccessKeyIdError);
   for (const bad of [
     { target: 1 },
     { headers: ["Host: a"] },
     { headers: [["a", 1]] },
     { denyMissingAccessKey: "no" },
+    { denyFormBody: "no" },
   ]) {
     assert.throws(
       () => judge(bad as unknown as HTTPRequest),
@@ -318,8 +374,33 @@ test("an HTTP request is judged by the key that it claims", async () => {
     judge({ target: `/?${large}`, headers: [...signed(CLOSED), ["é", large]] }),
     "Matched",
   );
-  assert.throws(() => judge({ target: "x".repeat(16 << 20) }), TooLargeError);
   assert.equal(judge({ headers: signed(CLOSED) }), "Matched");
+});
+
+test("an HTTP request may have 16 MiB in its binary form, and no byte more", async () => {
+  const evaluator = await Evaluator.fromJSON(policySet);
+  const rest = 24 + 4 + 4; // the header, the length of the target, the number of headers
+  const line = 4 + 4; // the lengths of a header's name and value
+  const room = (16 << 20) - rest;
+  const judge = (target: string, headers: [string, string][] = []): string =>
+    evaluator.authorize({ target, headers, sourceIp: "203.0.113.9" }).reason;
+  const refused = (error: unknown): boolean =>
+    error instanceof TooLargeError &&
+    /^an HTTP request has 16777216 bytes at most$/.test(error.message);
+  const many = new Array<[string, string]>(100).fill(["a", ""]);
+  const largest: [string, [string, string][]][] = [
+    ["x".repeat(room), []],
+    ["é".repeat(room / 2), []],
+    ["x".repeat(room - line - 1), [["a", ""]]],
+    ["", [["a", "x".repeat(room - line - 1)]]],
+    ["x".repeat(room - 100 * (line + 1)), many],
+  ];
+  for (const [target, headers] of largest) {
+    assert.equal(judge(target, headers), "NoAccessKey");
+    assert.throws(() => judge(`${target}x`, headers), refused);
+    assert.throws(() => judge(`${target}${"é".repeat(room)}`, headers), refused);
+    assert.throws(() => judge(target, [...headers, ["", ""]]), refused);
+  }
 });
 
 test("the package is of the release that its manifest names", async () => {

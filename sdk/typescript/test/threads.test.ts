@@ -5,13 +5,15 @@ import {
   BatchError,
   Evaluator,
   InvalidDocumentError,
+  InvalidImageError,
   InvalidRequestError,
   InvalidSourceIpError,
   NotLoadedError,
   TrapError,
+  type HTTPRequest,
   type Request,
 } from "keymoat";
-import { WorkerEvaluator } from "keymoat/worker";
+import { WorkerEvaluator, type WorkerOptions } from "keymoat/worker";
 import { failing, faultyGuest, from, listing, OPEN, policySet } from "./fixtures.js";
 
 // Nothing here is about limits of time.
@@ -130,6 +132,56 @@ if (isMainThread) {
     await evaluator.close();
     await assert.rejects(evaluator.evaluate(from("203.0.113.9")), NotLoadedError);
     await assert.rejects(evaluator.load(policySet), NotLoadedError);
+  });
+
+  test("what is no request is a TypeError, as without threads", async () => {
+    const alone = await Evaluator.fromJSON(policySet);
+    const evaluator = await WorkerEvaluator.fromJSON(policySet, patient);
+    try {
+      for (const nothing of [null, undefined] as unknown[]) {
+        const request = nothing as Request;
+        assert.throws(() => alone.evaluate(request), TypeError);
+        await assert.rejects(evaluator.evaluate(request), TypeError);
+        await assert.rejects(evaluator.explain(request), TypeError);
+        await assert.rejects(evaluator.evaluateMany([request]), TypeError);
+        await assert.rejects(evaluator.evaluateMany(nothing as Request[]), TypeError);
+        await assert.rejects(evaluator.evaluateJSON(nothing as string), TypeError);
+        await assert.rejects(evaluator.authorize(nothing as HTTPRequest), TypeError);
+      }
+      assert.equal((await evaluator.evaluateMany([from("203.0.113.9")].values())).length, 1);
+    } finally {
+      await evaluator.close();
+    }
+  });
+
+  test("options that could not be kept are refused", async () => {
+    const limits = [0, -1, NaN, -Infinity, 2 ** 31, "1", null];
+    const wrong: [keyof WorkerOptions, unknown[]][] = [
+      ["threads", [0, -1, NaN, 1.5, Infinity, "1", null]],
+      ["timeLimit", limits],
+      ["loadTimeLimit", limits],
+      ["memoryLimit", [0, -1, NaN, "1", null]],
+    ];
+    for (const [name, values] of wrong) {
+      for (const value of values) {
+        await assert.rejects(WorkerEvaluator.create({ [name]: value }), (error) => {
+          assert(error instanceof RangeError);
+          assert(error.message.startsWith(`${name} is ${String(value)};`), error.message);
+          return true;
+        });
+      }
+    }
+    await assert.rejects(WorkerEvaluator.fromImage(Buffer.from("{}")), InvalidImageError);
+  });
+
+  test("without limits of time calls are answered all the same", async () => {
+    const limits = { timeLimit: Infinity, loadTimeLimit: Infinity, memoryLimit: Infinity };
+    const evaluator = await WorkerEvaluator.fromJSON(policySet, limits);
+    try {
+      assert.equal((await evaluator.evaluate(from("203.0.113.9"))).effect, "Allow");
+    } finally {
+      await evaluator.close();
+    }
   });
 
   test("a trap in a thread is an error, and the thread goes on with the same rules", async () => {

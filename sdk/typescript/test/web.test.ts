@@ -1,10 +1,12 @@
 // The handlers in front of real servers: what gets through, and what does not.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import express from "express";
 import { Evaluator, TrapError, type Decision } from "keymoat";
 import { guard as expressGuard, type GuardOptions, type Refusal } from "keymoat/express";
@@ -265,15 +267,54 @@ for (const [kind, serve] of [
       await status({ reportOnly: true }, [signed(CLOSED), "X-Forwarded-For: nowhere"]),
       200,
     );
-    for (const bad of [
-      { forwardedFor: ["nowhere"] },
-      { forwardedFor: ["::ffff:0:0/95"] },
-      { vpc: "vpc-?" },
-    ]) {
-      assert.throws(() => expressGuard(evaluator, bad), TypeError);
-    }
+    const form = ["Content-Type: application/x-www-form-urlencoded", signed(OPEN), far];
+    assert.equal(await status({}, form), 200);
+    assert.equal(await status({ denyFormBody: true }, form), 403);
+    assert.equal(await status({ denyFormBody: true }, [signed(OPEN), far]), 200);
   });
 }
+
+test("options that could not be kept are refused when the guard is made", () => {
+  const wrong: [string, unknown[]][] = [
+    ["forwardedFor", ["10.0.0.0/8", [], [1], null, {}]],
+    ["service", ["", "s".repeat(256), "é".repeat(128), "\ud800", 1, null]],
+    ["account", ["", "bad account!", "1".repeat(129), 1000000000000001, null]],
+    ["vpc", ["", "vpc-?", ["vpc-a"], null]],
+    ["denyMissingAccessKey", ["no", 1, null]],
+    ["denyFormBody", ["no", 1, null]],
+    ["reportOnly", ["no", 1, null]],
+    ["onRefusal", ["log", null]],
+  ];
+  const clientAddress = (): string => from;
+  const handler = (): Response => new Response("served");
+  for (const [name, values] of wrong) {
+    for (const value of values) {
+      const refused = (error: unknown): boolean => {
+        assert(error instanceof TypeError);
+        assert.match(error.message, new RegExp(`^the guard cannot be made: ${name} `));
+        return true;
+      };
+      const options = { [name]: value };
+      assert.throws(() => expressGuard(evaluator, options), refused);
+      assert.throws(() => fetchGuard(evaluator, handler, { clientAddress, ...options }), refused);
+    }
+  }
+  for (const network of ["nowhere", "::ffff:0:0/95", "10.0.0.0/33"]) {
+    assert.throws(() => expressGuard(evaluator, { forwardedFor: [network] }), {
+      name: "TypeError",
+      message: `"${network}" is not a network`,
+    });
+  }
+  for (const none of [undefined, null, {}, Evaluator.fromJSON(policySet)] as unknown[]) {
+    assert.throws(() => expressGuard(none as Evaluator), /no evaluator; await Evaluator/);
+  }
+  assert.throws(
+    () => fetchGuard(evaluator, handler, {} as { clientAddress: () => string }),
+    /^TypeError: clientAddress is not a function/,
+  );
+  const noHandler = undefined as unknown as () => Response;
+  assert.throws(() => fetchGuard(evaluator, noHandler, { clientAddress }), /the handler is not/);
+});
 
 const faults: [string, (request: unknown) => unknown][] = [
   ["throws", () => { throw new TrapError("on purpose"); }],
@@ -317,12 +358,38 @@ test("an address that the caller's function cannot give refuses", async () => {
 
 test("a refusal stands when the one who is told of it fails", async () => {
   const clientAddress = (): string => from;
-  const onRefusal = (): never => {
-    throw new Error("on purpose");
-  };
-  const handler = fetchGuard(evaluator, () => new Response("served"), { clientAddress, onRefusal });
-  const request = new Request(`http://service.example/?AccessKeyId=${CLOSED}`);
-  assert.equal((await handler(request)).status, 403);
+  const failure = new Error("on purpose");
+  const failing = [() => { throw failure; }, () => Promise.reject(failure)]; // prettier-ignore
+  for (const onRefusal of failing) {
+    // A rejection that nobody handles would fail this test.
+    const handler = fetchGuard(evaluator, () => new Response("served"), {
+      clientAddress,
+      onRefusal,
+    });
+    const request = new Request(`http://service.example/?AccessKeyId=${CLOSED}`);
+    assert.equal((await handler(request)).status, 403);
+  }
+});
+
+test("what a handler behind the guard throws is its own, as without a guard", async () => {
+  const program = `
+    import { createServer } from "node:http";
+    import { Evaluator } from "keymoat";
+    import { guard } from "keymoat/express";
+    const admit = guard(await Evaluator.fromJSON({ Accounts: [] }));
+    const server = createServer((request, response) => {
+      admit(request, response, () => { throw new Error("on purpose"); });
+    });
+    for (const event of ["uncaughtException", "unhandledRejection"]) {
+      process.on(event, (error) => {
+        console.log(event, error.message);
+        process.exit();
+      });
+    }
+    server.listen(0, "127.0.0.1", () => fetch("http://127.0.0.1:" + server.address().port));`;
+  const args = ["--no-warnings", "--input-type=module", "--eval", program];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: installed });
+  assert.equal(stdout, "uncaughtException on purpose\n");
 });
 
 test("if something in front has rewritten the query, both are read", async () => {

@@ -121,6 +121,7 @@ function httpRequestOf(bytes: Uint8Array): HTTPRequest {
     Target,
     Headers = [],
     DenyMissingAccessKey,
+    DenyFormBody,
     ...others
   } = value as Record<string, unknown>;
   const request = requestOf(others);
@@ -134,6 +135,7 @@ function httpRequestOf(bytes: Uint8Array): HTTPRequest {
       return [Name!, Value!] as const;
     }),
     denyMissingAccessKey: DenyMissingAccessKey as boolean | undefined,
+    denyFormBody: DenyFormBody as boolean | undefined,
   };
 }
 

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
+import { startBrowser } from "./browser.js";
 
 const root = new URL("../", import.meta.url); // where the package is installed
 const browser = process.argv[2]!; // its executable
@@ -37,18 +37,7 @@ const server = createServer((request, response) => {
 });
 await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
 
-const chrome = await chromium.launch({
-  executablePath: browser,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const chrome = await startBrowser(browser);
 try {
   const tab = await chrome.newPage();
   tab.on("console", (message) => process.stderr.write(`page: ${message.text()}\n`));
