@@ -81,6 +81,32 @@ var attacks = []headerCase{
 	{"AccessKeyId twice in OSS V2", "/", []string{"Authorization: OSS2 AccessKeyId:OPEN,AccessKeyId:CLOSED,Signature:c2ln"}},
 }
 
+// The same, but what hides CLOSED makes its place unreadable, whatever else is
+// claimed: only some services take that name for the one that it is alike.
+var disguises = []headerCase{
+	{"a Kelvin sign for K", "/?AccessKeyId=OPEN&Access%E2%84%AAeyId=CLOSED", nil},
+	{"a Kelvin sign for K, not encoded", "/?AccessKeyId=OPEN&Access\u212aeyId=CLOSED", nil},
+	{"a Kelvin sign for K, half encoded", "/?AccessKeyId=OPEN&Access\xe2%84\xaaeyId=CLOSED", nil},
+	{"a long s for s", "/?AccessKeyId=OPEN&Acce%C5%BF%C5%BFKeyId=CLOSED", nil},
+	{"long s and Kelvin sign in another parameter", "/o?OSSAccessKeyId=OPEN&x-o%c5%bf%c5%bf-acce%c5%bf%c5%bf-%e2%84%aaey-id=CLOSED", nil},
+	{"a no-break space behind the name", "/?AccessKeyId=OPEN&AccessKeyId%C2%A0=CLOSED", nil},
+	{"a no-break space of Latin-1 behind the name", "/?AccessKeyId=OPEN&AccessKeyId%A0=CLOSED", nil},
+	{"a no-break space before the name", "/?AccessKeyId=OPEN&%C2%A0AccessKeyId=CLOSED", nil},
+	{"a byte order mark before the name", "/?AccessKeyId=OPEN&%EF%BB%BFAccessKeyId=CLOSED", nil},
+	{"a zero width space in the name", "/?AccessKeyId=OPEN&Access%E2%80%8BKeyId=CLOSED", nil},
+	{"an ideographic space before an encoded '='", "/?AccessKeyId=OPEN&AccessKeyId%E3%80%80%3DCLOSED", nil},
+	{"half a character at the end of the name", "/?AccessKeyId=OPEN&AccessKeyId%E2%84=CLOSED", nil},
+	{"a no-break space behind Credential", "/", []string{"Authorization: ACS3-HMAC-SHA256 Credential=OPEN,Credential\xa0=CLOSED,Signature=00"}},
+	{"a no-break space, in UTF-8, behind Credential", "/", []string{"Authorization: ACS3-HMAC-SHA256 Credential=OPEN,Credential\u00a0=CLOSED,Signature=00"}},
+	{"a long s and a Kelvin sign in AccessKeyId", "/", []string{"Authorization: OSS2 AccessKeyId:OPEN,Acce\u017f\u017f\u212aeyId:CLOSED,Signature:c2ln"}},
+	{"a long s in the word of a scheme", "/?AccessKeyId=OPEN", []string{"Authorization: O\u017fS CLOSED:c2ln"}},
+	{"a long s first in the word of a scheme", "/?AccessKeyId=OPEN", []string{"Authorization: \u017fLS CLOSED:c2ln"}},
+	{"a long s in the word of a newer scheme", "/?AccessKeyId=OPEN", []string{"Authorization: AW\u017f4-HMAC-SHA256 Credential=CLOSED/20261102/r/s3/aws4_request,Signature=00"}},
+	{"underscores in a header of an id", "/?AccessKeyId=OPEN", []string{"x_ots_accesskeyid: CLOSED"}},
+	{"an underscore in another, in other case", "/", []string{"x-ots-accesskeyid: OPEN", "X-Acs_AccessKey-Id: CLOSED"}},
+	{"underscores and nothing else", "/", []string{"X_ACS_ACCESSKEY_ID: CLOSED"}},
+}
+
 func TestTwoDifferentIdsAreAmbiguousWhateverHidesTheSecond(t *testing.T) {
 	for _, c := range attacks {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,7 +137,7 @@ func TestTheSameIdInTwoPlacesIsOneClaim(t *testing.T) {
 func TestAPlaceThatCannotBeReadForSureIsUnreadable(t *testing.T) {
 	authorization := func(value string) headerCase { return headerCase{value, "/", []string{"Authorization: " + value}} }
 	query := func(query string) headerCase { return headerCase{query, "/?" + query, nil} }
-	for _, c := range []headerCase{
+	for _, c := range append([]headerCase{
 		// nothing where the id should be
 		authorization("acs"),
 		authorization("OSS "),
@@ -173,7 +199,7 @@ func TestAPlaceThatCannotBeReadForSureIsUnreadable(t *testing.T) {
 		authorization("AWS3-HTTPS AWSAccessKeyId=OPEN,Algorithm=HmacSHA256,Signature=c2ln"),
 		authorization("ACS33-HMAC-SHA256 Credential=OPEN,Signature=00"),
 		authorization("LOG4 OPEN:c2ln"),
-	} {
+	}, disguises...) {
 		t.Run(c.name, func(t *testing.T) {
 			claim, outcome := find(c.target, c.headers...)
 			require.Equal(t, credential.Unreadable, outcome)
@@ -291,6 +317,7 @@ func TestOrdinaryRequestsClaimNothing(t *testing.T) {
 		{"other parameters", "/?Action=DescribeRegions&a=&x&x-oss-process=image/resize,w_100&x-amz-acl=private", nil},
 		{"names that hold a name", "/?UserAccessKeyId=CLOSED&AccessKeyIds=CLOSED&MyX-Amz-Credential=CLOSED", nil},
 		{"names that a name starts", "/?AccessKey=CLOSED&AccessKeyId.1=CLOSED&x-oss-cred=CLOSED", nil},
+		{"names beyond ASCII", "/?%E5%90%8D%E7%A7%B0=CLOSED&\u540d\u79f0=CLOSED&%C2%A0=CLOSED&%E2%84%AAey=CLOSED&AccessKeyIds%C3%A4=CLOSED&%C3%84ccessKeyId=CLOSED", nil},
 		{"names with a bad escape", "/?%z1AccessKeyId=CLOSED&%1zAccessKeyId=CLOSED&AccessKeyId%=CLOSED&AccessKeyId%1=CLOSED", nil},
 		{"a signature without an id", "/?Signature=c2ln&SignatureNonce=1", nil},
 		{"a name as a value", "/?Key=AccessKeyId&Value=CLOSED", nil},
@@ -306,9 +333,10 @@ func TestOrdinaryRequestsClaimNothing(t *testing.T) {
 		{"HTTP message signatures", "/", []string{`Authorization: Signature keyId="rsa-key-1",algorithm="hs2019",headers="(request-target) host date",signature="Base64(RSA-SHA512(signing string))"`}},
 		{"Negotiate", "/", []string{"Authorization: Negotiate YIIJvwYGKwYBBQUCoIIJszCCCa+gJDAi"}},
 		{"words that start like a scheme", "/", []string{"Authorization: Login abc:def", "Authorization: OSS-Token abc:def", "Authorization: awsome a:b", "Authorization: ACS_JWT a:b", "Authorization: Logger a:b", "Authorization: datahubs a:b"}},
+		{"words beyond ASCII", "/", []string{"Authorization: O\u00dfS CLOSED:c2ln", "Authorization: LO\u017fE CLOSED:c2ln", "Authorization: \u540d CLOSED:c2ln"}},
 		{"words that a scheme ends", "/", []string{"Authorization: XOSS CLOSED:c2ln", "Authorization: 4AWS CLOSED:c2ln"}},
 		{"another cloud", "/", []string{"Authorization: TC3-HMAC-SHA256 Credential=AKIDEXAMPLE/2026-11-02/cvm/tc3_request, SignedHeaders=host, Signature=00"}},
-		{"other headers", "/", []string{"x-acs-signature-nonce: 1", "x-ots-instancename: i", "Proxy-Authorization: OSS CLOSED:c2ln", "x-ots-accesskeyids: CLOSED", "authorisation.: OSS CLOSED:c2ln"}},
+		{"other headers", "/", []string{"x-acs-signature-nonce: 1", "x-ots-instancename: i", "Proxy-Authorization: OSS CLOSED:c2ln", "x-ots-accesskeyids: CLOSED", "x_ots_instancename: i", "authorisation.: OSS CLOSED:c2ln"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			claim, outcome := find(c.target, c.headers...)
@@ -410,6 +438,10 @@ func TestHostileLengthIsReadInOnePass(t *testing.T) {
 		{"/", "ACS3 Credentia l" + many(" ") + "=OPEN", credential.One},
 		{"/?" + many("&"), "", credential.None},
 		{"/?" + many("%"), "", credential.None},
+		{"/?" + many("%E2%84%AA"), "", credential.None},
+		{"/?AccessKeyId" + many("\xa0") + "=OPEN", "", credential.Unreadable},
+		{"/", many("\u212a"), credential.None},
+		{"/", "ACS3 Credential=OPEN," + many("l\xa0\xa0\xa0="), credential.One},
 		{"/?" + many("+"), "", credential.None},
 		{"/?" + many("a="), "", credential.None},
 		{"/?" + many("AccessKeyId=OPEN&"), "", credential.One},

@@ -1,6 +1,7 @@
 package credential_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestNothingIsAllocatedUnlessAnIdIsEncoded(t *testing.T) {
 		require.Zero(t, n, s.name)
 		require.Zero(t, finder, s.name)
 	}
-	for _, c := range attacks {
+	for _, c := range slices.Concat(attacks, disguises) {
 		n, _ := allocations(expand(c.target), []abi.HTTPHeader{{Name: "Authorization", Value: "OSS " + closed + ":c2ln"}, {Name: "x-ots-accesskeyid", Value: "a b"}})
 		require.Zero(t, n, c.name)
 	}

@@ -24,7 +24,7 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Unreadable Outcome = 0 // a place that carries a key id holds something else
+	Unreadable Outcome = 0 // a place that carries a key id cannot be read for sure
 	Ambiguous  Outcome = 1 // two different key ids
 	None       Outcome = 2 // no key id
 	One        Outcome = 3 // one key id, in one or more places
@@ -43,7 +43,8 @@ func (o Outcome) String() string {
 type Scheme uint8
 
 // The schemes. SchemeUnknown is a version, of a family of schemes known here,
-// that is not: its claims are Unreadable.
+// that is not, or a word that only some services take for that of a scheme: its
+// claims are Unreadable.
 const (
 	SchemeUnknown Scheme = iota
 	SchemeRPC            // Alibaba Cloud RPC

@@ -5,7 +5,8 @@
 // key in one place and signs with a closed one in another must not be judged
 // by the open one, so this package reads every place and says so when they
 // differ. It reads at least as leniently as the services behind it do: what
-// one of them might take for a key id is a claim here.
+// one of them might take for a key id is a claim here, or makes the request
+// unreadable if another might not. It sees headers and query, not the body.
 //
 // It checks no signature. Whether a claim is true is for the service to say.
 //

@@ -98,12 +98,14 @@ func (f *Finder) Result() (Claim, Outcome) {
 	}
 }
 
-// add records a claim, readable or not.
-func (f *Finder) add(id string, scheme Scheme, place Place) {
+// add records a claim, and reports whether it is readable.
+func (f *Finder) add(id string, scheme Scheme, place Place) bool {
+	if !abi.ValidID(id) {
+		f.unreadable(scheme, place)
+		return false
+	}
 	c := Claim{AccessKeyID: id, Scheme: scheme, Place: place}
 	switch {
-	case !abi.ValidID(id):
-		f.unreadable(scheme, place)
 	case f.claim.AccessKeyID == "":
 		f.claim = c
 	case f.claim.AccessKeyID != id:
@@ -111,6 +113,7 @@ func (f *Finder) add(id string, scheme Scheme, place Place) {
 	case c.before(f.claim):
 		f.claim = c
 	}
+	return true
 }
 
 //go:noinline

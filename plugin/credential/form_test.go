@@ -13,7 +13,7 @@ func TestAFormIsKnownByItsContentType(t *testing.T) {
 		"application/x-www-form-urlencoded", "APPLICATION/X-WWW-FORM-URLENCODED", "application/x-www-form-urlencoded; charset=utf-8", " application/x-www-form-urlencoded",
 		"multipart/form-data; boundary=x", "multipart/Form-Data", "text/plain, application/x-www-form-urlencoded", "application/x-www-form-urlencoded;;;", "multipart/form-data",
 	} {
-		for _, name := range []string{"Content-Type", "content-type", "CONTENT-TYPE"} {
+		for _, name := range []string{"Content-Type", "content-type", "CONTENT-TYPE", "content_type"} {
 			var f credential.Finder
 			f.Header(name, "text/plain")
 			require.False(t, f.Form(), "before %q", value)

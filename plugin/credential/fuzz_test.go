@@ -54,7 +54,7 @@ func FuzzFind(f *testing.F) {
 		}
 		f.Add(target, authorization, "", ots)
 	}
-	for _, c := range attacks {
+	for _, c := range slices.Concat(attacks, disguises) {
 		values := []string{"", "", ""}
 		for i, line := range c.headers {
 			_, values[i], _ = strings.Cut(expand(line), ": ")

@@ -1,10 +1,9 @@
 package credential
 
 import (
+	"math/bits"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/keymoat/keymoat/abi"
 )
 
 // authorization reads the value of an Authorization header: one credential, or
@@ -17,8 +16,12 @@ func (f *Finder) authorization(value string) {
 		missing bool // its parameter with the id is still to come
 	)
 	for value != "" {
-		var element string
-		element, value, _ = strings.Cut(value, ",")
+		element := value
+		if end := indexEither(value, 0, ',', ','); end < len(value) {
+			element, value = value[:end], value[end+1:]
+		} else {
+			value = ""
+		}
 		w, rest := cutWord(element)
 		starts := w.kind != foreign
 		if starts {
@@ -63,10 +66,7 @@ func (f *Finder) idAndSignature(scheme Scheme, s string) {
 // parameter reads every parameter in s that holds the id and reports whether
 // there was one. It does not care how parameters are parted.
 func (f *Finder) parameter(w word, s string) (found bool) {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c != '=' && c != ':' {
-			continue
-		}
+	for i := indexEither(s, 0, '=', ':'); i < len(s); i = indexEither(s, i+1, '=', ':') {
 		ends, exact := endsInName(s[:i], w.parameter)
 		if !ends {
 			continue
@@ -74,14 +74,35 @@ func (f *Finder) parameter(w word, s string) (found bool) {
 		found = true
 		id, ok := cutScope(s[i+1:])
 		id = trim(id)
-		if !ok || !exact || !abi.ValidID(id) || strings.IndexByte(id, '=') >= 0 {
-			// To go on could not change that, and would take quadratic time.
-			f.unreadable(w.scheme, HeaderAuthorization)
-			break
+		if !ok || !exact || indexEither(id, 0, '=', '=') < len(id) {
+			id = ""
 		}
-		f.add(id, w.scheme, HeaderAuthorization)
+		if !f.add(id, w.scheme, HeaderAuthorization) {
+			break // to go on could not change that, and would take quadratic time
+		}
 	}
 	return found
+}
+
+// indexEither returns the index of the first c or d in s that does not stand
+// before from, or the length of s. It looks at eight bytes at a time: signatures
+// are long, and in the guest a step for each byte took longer than all the rest.
+func indexEither(s string, from int, c, d byte) int {
+	const low, high = 0x0101010101010101, 0x8080808080808080
+	for ; from+8 <= len(s); from += 8 {
+		b := s[from : from+8]
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		// Taking one from a byte that is zero sets its highest bit; the lowest such
+		// bit is right, whatever is borrowed above it.
+		first, second := w^low*uint64(c), w^low*uint64(d)
+		if found := ((first-low)&^first | (second-low)&^second) & high; found != 0 {
+			return from + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; from < len(s) && s[from] != c && s[from] != d; from++ {
+	}
+	return from
 }
 
 // endsInName reports whether s ends in a name, without regard to case and to
@@ -116,6 +137,9 @@ func endsInName(s, lower string) (ends, exact bool) {
 // scope: a service that counts slashes from the right would read another id.
 func cutScope(s string) (id string, ok bool) {
 	const maxSlashes, dateDigits = 4, 8
+	if indexEither(s, 0, '/', '%') == len(s) {
+		return s, true
+	}
 	id = s
 	seen, digits := 0, 0
 	for i, size := 0, 1; i < len(s); i += size {
@@ -166,7 +190,11 @@ func cutWord(s string) (w word, rest string) {
 	const longest = len("datahub")
 	whole, start := s, 0
 	for start < len(s) {
-		if c, _ := letter(s[start:]); isLetter(c) || isDigit(c) {
+		c := s[start]
+		if c >= utf8.RuneSelf {
+			c, _ = alike(s[start:])
+		}
+		if isLetter(c) || isDigit(c) {
 			break
 		}
 		start++ // white space of any kind, quotes, a byte order mark
@@ -175,7 +203,10 @@ func cutWord(s string) (w word, rest string) {
 	var b [longest + 1]byte
 	n, end, exact := 0, 0, true
 	for end < len(s) {
-		c, size := letter(s[end:])
+		c, size := s[end], 1
+		if c >= utf8.RuneSelf {
+			c, size = alike(s[end:])
+		}
 		if !isLetter(c) {
 			break
 		}
@@ -210,15 +241,6 @@ func cutWord(s string) (w word, rest string) {
 		rest = whole
 	}
 	return w, rest
-}
-
-// letter returns the byte that s, which is not empty, starts with, or the
-// letter that its first character is alike.
-func letter(s string) (c byte, size int) {
-	if s[0] < utf8.RuneSelf {
-		return s[0], 1
-	}
-	return alike(s)
 }
 
 func familyWord(letters []byte) word {

@@ -2,6 +2,7 @@ package credential_test
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,11 +52,11 @@ var readers = map[string]func(r request) (ids []string){
 		}
 		return ids
 	},
-	"names without case, surrounding space trimmed": func(r request) (ids []string) {
+	"names without case and surrounding space, by the rules of Unicode": func(r request) (ids []string) {
 		values, _ := url.ParseQuery(r.query())
 		for name, v := range values {
 			for _, known := range queryNames {
-				if strings.EqualFold(strings.Trim(name, " \t\r\n"), known) {
+				if strings.EqualFold(strings.TrimSpace(name), known) {
 					ids = append(ids, v...)
 				}
 			}
@@ -181,6 +182,15 @@ var readers = map[string]func(r request) (ids []string){
 		}
 		return ids
 	},
+	"a header of its own, as a CGI variable": func(r request) (ids []string) {
+		for _, h := range r.headers {
+			switch strings.ToUpper(strings.ReplaceAll(h.Name, "-", "_")) {
+			case "X_OTS_ACCESSKEYID", "X_ACS_ACCESSKEY_ID":
+				ids = append(ids, h.Value)
+			}
+		}
+		return ids
+	},
 }
 
 func isFamily(word string) bool {
@@ -246,7 +256,7 @@ func TestNoServiceReadsAnIdThatFindOverlooks(t *testing.T) {
 		target, headers := s.parse()
 		check(request{target, headers})
 	}
-	for _, c := range attacks {
+	for _, c := range slices.Concat(attacks, disguises) {
 		var headers []abi.HTTPHeader
 		for _, line := range c.headers {
 			name, value, _ := strings.Cut(expand(line), ": ")
