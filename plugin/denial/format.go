@@ -34,6 +34,16 @@ func (f Format) String() string { return f.known().name }
 // ContentType returns the value of the header Content-Type.
 func (f Format) ContentType() string { return f.known().contentType }
 
+// Headers returns the headers that go with the body. Of an answer without one,
+// to a gRPC call, the first does not apply.
+func (f Format) Headers() []abi.HTTPHeader {
+	return []abi.HTTPHeader{
+		{Name: "content-type", Value: f.ContentType()},
+		{Name: "cache-control", Value: "no-store"},         // from another network the answer is another
+		{Name: "x-content-type-options", Value: "nosniff"}, // parts of the body are the caller's
+	}
+}
+
 // Status returns the HTTP status that goes with the format where no other is configured: the cloud's.
 func (f Format) Status() int { return f.known().status }
 

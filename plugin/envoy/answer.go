@@ -27,8 +27,15 @@ func (f *filter) settle(c *config, r *request, allowed bool) (goOn bool) {
 	return false
 }
 
-// compare tells when the candidate policy set would decide otherwise.
+// compare tells when the candidate policy set would decide otherwise. A
+// candidate that fails changes nothing for the request.
 func (f *filter) compare(c *config, r *request, allowed bool) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			f.host.add(f.counters.candidateFails, 1)
+			f.log.fault(f.host, "candidate: "+causeText(cause))
+		}
+	}()
 	would := r.problem == denial.NoProblem && f.counters.allows(r.ask(c, c.candidate))
 	switch {
 	case would == allowed:
@@ -73,7 +80,7 @@ func (c *config) answer(d *denial.Denial) response {
 	if d.Problem == denial.NoProblem {
 		details = d.Reason.String()
 	}
-	return response{status: d.Status(c.status), contentType: c.format.ContentType(), details: "keymoat_" + details}
+	return response{status: d.Status(c.status), headers: c.format.Headers(), details: "keymoat_" + details}
 }
 
 // prepareFault makes up the answer to a fault beforehand, since what fails may

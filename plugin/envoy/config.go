@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
@@ -10,6 +11,7 @@ import (
 	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 	"github.com/keymoat/keymoat/plugin/policy"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 // config is a plugin configuration. It does not change.
@@ -21,6 +23,7 @@ type config struct {
 	service     string
 	accountID   string
 	denyMissing bool // refuse a request that claims no key
+	denyForms   bool // refuse a request whose body is a form
 	format      denial.Format
 	status      int      // of a denial
 	fault       response // to a request that the filter fails on
@@ -32,6 +35,7 @@ type config struct {
 var unconfigured = func() (c config) {
 	c.status = c.format.Status()
 	c.prepareFault()
+	c.headers.add(":method")
 	return c
 }()
 
@@ -39,53 +43,72 @@ var unconfigured = func() (c config) {
 // describes. What is returned does not alias the document. The configuration
 // counts only if there are no errors.
 func parseConfig(document []byte) (c *config, errors, warnings []abi.Finding) {
-	r := configReader{newReader(document)}
+	r := configReader{strictjson.New(document, deepest)}
 	c = r.config()
-	r.end()
-	return c, r.errors, r.warnings
+	r.End()
+	return c, r.Errors.List(), r.Warnings.List()
 }
 
-type configReader struct{ *reader }
+// deepest is how deep a configuration may be nested: as deep as a policy set,
+// which lies in it.
+const deepest = abi.MaxDepth + 1
+
+type configReader struct{ *strictjson.Reader }
 
 func (r configReader) config() *config {
-	c := &config{}
+	const (
+		policySet = iota
+		policyImage
+		mode
+		candidatePolicySet
+		vpcID
+		service
+		accountID
+		onMissingAccessKey
+		onFormBody
+		denied
+	)
 	fields := []string{"policy_set", "policy_image", "mode", "candidate_policy_set", "vpc_id",
-		"service", "account_id", "on_missing_access_key", "denial"}
-	seen, ok := r.object(fields, func(name string) {
-		switch name {
-		case "policy_set":
+		"service", "account_id", "on_missing_access_key", "on_form_body", "denial"}
+	c := &config{}
+	w := r.Object(fields, 0)
+	for w.Next() {
+		switch w.I {
+		case policySet:
 			c.evaluator = r.policySet()
-		case "policy_image":
+		case policyImage:
 			c.evaluator = r.policyImage()
-		case "candidate_policy_set":
-			c.candidate = r.policySet()
-		case "mode":
+		case mode:
 			c.reportOnly = r.choice("enforce", "report_only") == 1
-		case "vpc_id":
+		case candidatePolicySet:
+			c.candidate = r.policySet()
+		case vpcID:
 			c.vpc = r.vpcSource()
-		case "service":
+		case service:
 			c.service = r.check(func(s string) bool { return s != "" && len(s) <= abi.MaxField }, "must have 1 to 255 bytes")
-		case "account_id":
+		case accountID:
 			c.accountID = r.check(abi.ValidID, "must have 1 to 128 letters, digits and . _ = -")
-		case "on_missing_access_key":
+		case onMissingAccessKey:
 			c.denyMissing = r.choice("allow", "deny") == 1
-		case "denial":
+		case onFormBody:
+			c.denyForms = r.choice("allow", "deny") == 1
+		case denied:
 			c.format, c.status = r.denial()
 		}
-	})
-	set, image := slices.Contains(seen, "policy_set"), slices.Contains(seen, "policy_image")
+	}
 	switch {
-	case !ok:
-	case set && image:
-		r.error(abi.CodeInvalidValue, "has both policy_set and policy_image; one of them must go")
-	case !set && !image:
-		r.error(abi.CodeMissingField, "the field policy_set is missing, or policy_image in its place")
+	case !w.Done():
+	case w.Saw(policySet) && w.Saw(policyImage):
+		r.Error(abi.CodeInvalidValue, "has both policy_set and policy_image; one of them must go")
+	case !w.Saw(policySet) && !w.Saw(policyImage):
+		r.Error(abi.CodeMissingField, "the field policy_set is missing, or policy_image in its place")
 	}
 	if c.status == 0 {
 		c.status = c.format.Status()
 	}
 	c.prepareFault()
 	c.headers.add(":path")
+	c.headers.add(":method")
 	for _, name := range credential.HeaderNames() {
 		c.headers.add(name)
 	}
@@ -97,45 +120,66 @@ func (r configReader) config() *config {
 
 // check reads a string that must meet a condition.
 func (r configReader) check(valid func(string) bool, what string) string {
-	s, ok := r.text()
+	s, ok := r.Text()
 	if ok && !valid(s) {
-		r.error(abi.CodeInvalidValue, what)
+		r.Error(abi.CodeInvalidValue, what)
 	}
-	return s
+	return strings.Clone(s)
+}
+
+// choice reads one of several strings and returns its place among them.
+func (r configReader) choice(options ...string) int {
+	s, ok := r.Text()
+	if !ok {
+		return -1
+	}
+	i := slices.Index(options, s)
+	if i < 0 {
+		r.Error(abi.CodeInvalidValue, "must be one of "+strings.Join(options, ", "))
+	}
+	return i
+}
+
+// integer reads a whole number between two bounds.
+func (r configReader) integer(least, most int) int {
+	v := r.Value()
+	if v == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(string(v))
+	if err != nil || n < least || n > most {
+		r.Error(abi.CodeInvalidValue, "must be a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most))
+	}
+	return n
 }
 
 func (r configReader) policySet() *policy.Evaluator {
-	document := r.value()
+	document := r.Value()
 	if document == nil {
 		return nil
 	}
 	image, report, _ := policy.Compile(document)
-	at := r.here()
-	r.errors = appendBelow(r.errors, at, report.Errors)
-	r.warnings = appendBelow(r.warnings, at, report.Warnings)
+	at := r.Here()
+	for _, f := range report.Errors {
+		r.Errors.Add(f.Code, at+f.Pointer, f.Message)
+	}
+	for _, f := range report.Warnings {
+		r.Warnings.Add(f.Code, at+f.Pointer, f.Message)
+	}
 	if !report.Valid {
 		return nil
 	}
 	return r.evaluator(image)
 }
 
-// appendBelow appends findings whose pointers count from the place at.
-func appendBelow(all []abi.Finding, at string, below []abi.Finding) []abi.Finding {
-	for _, f := range below {
-		f.Pointer = at + f.Pointer
-		all = append(all, f)
-	}
-	return all
-}
-
 func (r configReader) policyImage() *policy.Evaluator {
-	text, ok := r.text()
+	text, ok := r.Text()
 	if !ok {
 		return nil
 	}
 	image, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		r.error(abi.CodeInvalidValue, "is not base64")
+		r.Error(abi.CodeInvalidValue, "is not base64")
 		return nil
 	}
 	return r.evaluator(image)
@@ -144,80 +188,87 @@ func (r configReader) policyImage() *policy.Evaluator {
 func (r configReader) evaluator(image []byte) *policy.Evaluator {
 	e, err := policy.Open(image)
 	if err != nil {
-		r.error(abi.CodeInvalidValue, err.Error())
+		r.Error(abi.CodeInvalidValue, err.Error())
 	}
 	return e
 }
 
 func (r configReader) vpcSource() (s vpcSource) {
-	key := ""
-	seen, ok := r.object([]string{"from", "key", "value", "name", "trusted_peers"}, func(name string) {
-		switch name {
-		case "from":
+	const from, key, value, name, trustedPeers = 0, 1, 2, 3, 4
+	fields := []string{"from", "key", "value", "name", "trusted_peers"}
+	needs := [...][]int{vpcStatic: {value}, vpcTLV: {key}, vpcHeader: {name, trustedPeers}}
+	w := r.Object(fields, 1<<from)
+	for w.Next() {
+		switch w.I {
+		case from:
 			s.from = vpcFrom(1 + r.choice("static", "proxy_protocol_tlv", "header"))
-		case "key":
-			key = r.check(validKey, "must be the key that the rule of Envoy's PROXY protocol filter names")
-		case "value":
+		case key:
+			s.path = tlvPath + r.check(validKey, "must be the key that the rule of Envoy's PROXY protocol filter names")
+		case value:
 			s.value = r.check(abi.ValidVPCID, "must be a VPC id: vpc- and 1 to 64 lower-case letters or digits")
-		case "name":
-			s.header = strings.ToLower(r.check(validHeaderName, "must be the name of a header"))
-		case "trusted_peers":
+		case name:
+			s.header = strings.ToLower(r.check(validVPCHeader, "must be the name of a header that means nothing else"))
+		case trustedPeers:
 			s.trusted = r.blocks()
 		}
-	})
-	s.path = tlvPath + key
-	if !ok {
+	}
+	if !w.Done() || s.from == vpcNone {
 		return s
 	}
-	r.require(seen, "from")
-	needs := map[vpcFrom][]string{vpcStatic: {"value"}, vpcTLV: {"key"}, vpcHeader: {"name", "trusted_peers"}}
-	if fields, known := needs[s.from]; known {
-		r.require(seen, fields...)
-		for _, name := range seen {
-			if name != "from" && !slices.Contains(fields, name) {
-				r.error(abi.CodeUnknownField, "the field "+name+" belongs to another from; here it is "+strings.Join(fields, " and "))
-			}
+	for i, field := range fields {
+		switch needed := slices.Contains(needs[s.from], i); {
+		case needed && !w.Saw(i):
+			r.Error(abi.CodeMissingField, "the field "+field+" is missing")
+		case !needed && w.Saw(i) && i != from:
+			r.Error(abi.CodeUnknownField, "the field "+field+" belongs to another from")
 		}
 	}
 	return s
 }
 
 func (r configReader) blocks() (blocks []ip.Prefix) {
-	n, ok := r.array(func() {
-		if s, ok := r.text(); ok {
+	w := r.Array()
+	for w.Next() {
+		if s, ok := r.Text(); ok {
 			block, _, err := ip.ParsePrefix(s)
 			if err != nil {
-				r.error(abi.CodeInvalidEntry, err.Error())
+				r.Error(abi.CodeInvalidEntry, err.Error())
 			}
 			blocks = append(blocks, block)
 		}
-	})
-	if ok && n == 0 {
-		r.error(abi.CodeInvalidValue, "must name at least one peer")
+	}
+	if w.Done() && w.I == 0 {
+		r.Error(abi.CodeInvalidValue, "must name at least one peer")
 	}
 	return blocks
 }
 
 func (r configReader) denial() (f denial.Format, status int) {
-	r.object([]string{"format", "status"}, func(name string) {
-		switch name {
-		case "format":
-			var names []string
-			for _, format := range denial.Formats() {
-				names = append(names, format.String())
-			}
-			f = denial.Format(max(0, r.choice(names...)))
-		case "status":
+	const format = 0
+	for w := r.Object([]string{"format", "status"}, 0); w.Next(); {
+		if w.I != format {
 			status = r.integer(400, 599)
+			continue
 		}
-	})
+		var names []string
+		for _, format := range denial.Formats() {
+			names = append(names, format.String())
+		}
+		f = denial.Format(max(0, r.choice(names...)))
+	}
 	return f, status
 }
 
 func validKey(s string) bool { return s != "" && strings.IndexByte(s, 0) < 0 }
 
-// validHeaderName reports whether s is a token of RFC 9110, as names of headers are.
-func validHeaderName(s string) bool {
+// validVPCHeader reports whether s is a token of RFC 9110, as names of headers
+// are, and not one that Envoy keeps elsewhere or that tells of a key id.
+func validVPCHeader(s string) bool {
+	for _, name := range append(credential.HeaderNames(), "host") {
+		if isSpelling(strings.ToLower(s), name) {
+			return false
+		}
+	}
 	for _, c := range []byte(s) {
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false

@@ -46,6 +46,8 @@ func TestConfigurationsThatAreAccepted(t *testing.T) {
 		with(`"account_id":"1000000000000001"`),
 		with(`"on_missing_access_key":"allow"`),
 		with(`"on_missing_access_key":"deny"`),
+		with(`"on_form_body":"allow"`),
+		with(`"on_form_body":"deny"`),
 		with(`"denial":{}`),
 		with(`"denial":{"format":"oss_xml","status":599}`),
 		with(`"denial":{"status":400}`),
@@ -76,6 +78,7 @@ func TestTheConfigurationOfTheIstioManifestIsAccepted(t *testing.T) {
 	require.NoError(t, validate(t, string(document)))
 	require.Equal(t, vpcTLV, c.vpc.from)
 	require.True(t, c.denyMissing)
+	require.True(t, c.denyForms)
 }
 
 func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
@@ -89,9 +92,10 @@ func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 		{`{`, "", abi.CodeSyntax, true},
 		{with(`"mode":"enforce"`) + `{}`, "", abi.CodeSyntax, true},
 		{`{"policy_set":` + emptySet + `,"mode":"` + "\xff" + `"}`, "/mode", abi.CodeSyntax, true},
-		{strings.Repeat(`[`, 20_000), "", abi.CodeSyntax, true},
-		{`{"policy_set":` + strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65) + `}`, "", abi.CodeSyntax, true},
-		{`{"policy_set":` + strings.Repeat(`{"Accounts":`, 20_000), "", abi.CodeSyntax, true},
+		{strings.Repeat(`[`, 20_000), strings.Repeat("/0", deepest-1), abi.CodeSyntax, true},
+		{`{"policy_set":` + strings.Repeat(`[`, deepest) + strings.Repeat(`]`, deepest) + `}`, "/policy_set" + strings.Repeat("/0", deepest-2), abi.CodeSyntax, true},
+		{`{"policy_set":` + strings.Repeat(`[`, deepest-1) + strings.Repeat(`]`, deepest-1) + `}`, "/policy_set", abi.CodeWrongType, false},
+		{`{"policy_set":` + strings.Repeat(`{"Accounts":`, 20_000), "/policy_set" + strings.Repeat("/Accounts", deepest-1), abi.CodeSyntax, true},
 		{`[]`, "", abi.CodeWrongType, false},
 		{`null`, "", abi.CodeWrongType, false},
 		{`{}`, "", abi.CodeMissingField, false},
@@ -115,6 +119,8 @@ func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 		{with(`"account_id":"a b"`), "/account_id", abi.CodeInvalidValue, false},
 		{with(`"account_id":7`), "/account_id", abi.CodeWrongType, false},
 		{with(`"on_missing_access_key":"refuse"`), "/on_missing_access_key", abi.CodeInvalidValue, false},
+		{with(`"on_form_body":"refuse"`), "/on_form_body", abi.CodeInvalidValue, false},
+		{with(`"on_form_body":true`), "/on_form_body", abi.CodeWrongType, false},
 		{with(`"denial":"json"`), "/denial", abi.CodeWrongType, false},
 		{with(`"denial":{"format":"xml"}`), "/denial/format", abi.CodeInvalidValue, false},
 		{with(`"denial":{"status":200}`), "/denial/status", abi.CodeInvalidValue, false},
@@ -135,6 +141,10 @@ func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 		{with(`"vpc_id":{"from":"header","name":"x-vpc-id"}`), "/vpc_id", abi.CodeMissingField, false},
 		{with(`"vpc_id":{"from":"header","name":"x vpc","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, false},
 		{with(`"vpc_id":{"from":"header","name":":path","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, false},
+		{with(`"vpc_id":{"from":"header","name":"Host","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
+		{with(`"vpc_id":{"from":"header","name":"authorization","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
+		{with(`"vpc_id":{"from":"header","name":"X_Ots-AccessKeyId","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
+		{with(`"vpc_id":{"from":"header","name":"Content-Type","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
 		{with(`"vpc_id":{"from":"header","name":"x-vpc-id","trusted_peers":[]}`), "/vpc_id/trusted_peers", abi.CodeInvalidValue, false},
 		{with(`"vpc_id":{"from":"header","name":"x-vpc-id","trusted_peers":"10.0.0.1"}`), "/vpc_id/trusted_peers", abi.CodeWrongType, false},
 		{with(`"vpc_id":{"from":"header","name":"x-vpc-id","trusted_peers":["10.0.0.1","proxy"]}`), "/vpc_id/trusted_peers/1", abi.CodeInvalidEntry, false},
@@ -177,6 +187,7 @@ func TestWhatAConfigurationLeavesOut(t *testing.T) {
 	require.Equal(t, 400, c.status)
 	require.False(t, c.reportOnly)
 	require.False(t, c.denyMissing)
+	require.False(t, c.denyForms)
 	require.Nil(t, c.candidate)
 	require.Equal(t, vpcNone, c.vpc.from)
 

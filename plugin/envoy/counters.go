@@ -17,6 +17,7 @@ type counters struct {
 
 	candidateAllows  uint32 // the candidate would allow what is refused
 	candidateDenies  uint32 // the candidate would refuse what is allowed
+	candidateFails   uint32 // the candidate gave no answer
 	passed           uint32 // refused, but let through in report_only mode
 	vpcHeaderRemoved uint32 // from a request whose peer is not trusted with it
 }
@@ -35,7 +36,7 @@ func (c *counters) define(h host) (ok bool) {
 	for _, effect := range abi.Effects() {
 		for _, reason := range abi.Reasons() {
 			for _, level := range abi.Levels() {
-				if occurs(effect, reason, level) {
+				if (abi.Decision{Effect: effect, Reason: reason, Level: level}).Occurs() {
 					c.decisions[effect][reason][level] = counter("decision." + effect.String() + "." + reason.String() + "." + level.String())
 				}
 			}
@@ -46,24 +47,10 @@ func (c *counters) define(h host) (ok bool) {
 	}
 	c.candidateAllows = counter("candidate.Allow")
 	c.candidateDenies = counter("candidate.Deny")
+	c.candidateFails = counter("candidate.Fault")
 	c.passed = counter("report_only_passed")
 	c.vpcHeaderRemoved = counter("vpc_header_removed")
 	return ok
-}
-
-// occurs reports whether there are decisions with these three.
-func occurs(e abi.Effect, r abi.Reason, l abi.Level) bool {
-	switch r {
-	case abi.ReasonNoAccessKey:
-		return l == abi.LevelNone
-	case abi.ReasonTemporaryCredential, abi.ReasonExemptService, abi.ReasonNoActivePolicy:
-		return l == abi.LevelNone && e == abi.EffectAllow
-	case abi.ReasonAmbiguousAccessKey, abi.ReasonAccountMismatch, abi.ReasonUnknownAccount:
-		return l == abi.LevelNone && e == abi.EffectDeny
-	case abi.ReasonMatched:
-		return l != abi.LevelNone && e == abi.EffectAllow
-	}
-	return l != abi.LevelNone && e == abi.EffectDeny
 }
 
 // count counts a request and reports whether it is allowed. It makes a word

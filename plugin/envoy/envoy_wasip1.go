@@ -131,8 +131,7 @@ func (envoy) property(path string) ([]byte, presence) {
 }
 
 func (envoy) respond(r *response) {
-	headers := []byte{1, 0, 0, 0, byte(len("content-type")), 0, 0, 0, byte(len(r.contentType)), 0, 0, 0}
-	headers = append(headers, "content-type\x00"+r.contentType+"\x00"...)
+	headers := appendHeaders(nil, r.headers)
 	proxySendLocalResponse(uint32(r.status), r.details, string(r.body), string(headers), grpcPermission)
 }
 

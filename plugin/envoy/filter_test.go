@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
 	"github.com/keymoat/keymoat/plugin/policy"
 )
 
@@ -133,21 +134,24 @@ func TestTheFilterDecidesAsAuthorizeDoes(t *testing.T) {
 		{"/", []abi.HTTPHeader{{Name: "authorization", Value: "ACS3-HMAC-SHA256 "}}},
 		{"/", []abi.HTTPHeader{{Name: "authorization", Value: "Bearer abc"}}},
 		{"/", []abi.HTTPHeader{{Name: "content-length-", Value: "a header whose name is as long as another"}}},
+		{"/", []abi.HTTPHeader{{Name: "x_ots_accesskeyid", Value: key}}},
+		{"/?Access%E2%84%AAeyId=" + key, []abi.HTTPHeader{{Name: "authorization", Value: acs3}}},
+		{"/", []abi.HTTPHeader{{Name: "authorization", Value: acs3}, {Name: "content-type", Value: "application/x-www-form-urlencoded"}}},
+		{"/", []abi.HTTPHeader{{Name: "content-type", Value: "multipart/form-data; boundary=b"}}},
 		{"", nil},
 	}
+	choices := []string{"allow", "deny"}
 	for i, r := range requests {
 		for _, source := range []string{"203.0.113.7", "198.51.100.7", "192.0.2.1"} {
-			for _, denyMissing := range []bool{false, true} {
-				want, _ := evaluator.Authorize(&abi.HTTPRequest{Target: r.target, Headers: r.headers, SourceIP: netip.MustParseAddr(source), DenyMissingAccessKey: denyMissing})
+			for choice := range 4 {
+				missing, form := choice&1, choice>>1
+				want, _ := evaluator.Authorize(&abi.HTTPRequest{Target: r.target, Headers: r.headers, SourceIP: netip.MustParseAddr(source),
+					DenyMissingAccessKey: missing == 1, DenyFormBody: form == 1})
 				decision, status := want.Decision(netip.MustParseAddr(source))
-				onMissing := "allow"
-				if denyMissing {
-					onMissing = "deny"
-				}
-				v := newVisit(t, configuration(`"on_missing_access_key":"`+onMissing+`"`))
+				v := newVisit(t, configuration(`"on_missing_access_key":"`+choices[missing]+`"`, `"on_form_body":"`+choices[form]+`"`))
 				v.debug = true
 				v.filter.tick(1)
-				v.headers = [][2]string{{":path", r.target}}
+				v.headers = [][2]string{{":method", "POST"}, {":path", r.target}}
 				for _, h := range r.headers {
 					v.header(h.Name, h.Value)
 				}
@@ -188,7 +192,7 @@ func TestARefusalNamesTheAddressThatWasSeen(t *testing.T) {
 	require.False(t, v.send())
 	answer := v.answers[0]
 	require.Equal(t, 403, answer.status)
-	require.Equal(t, "application/json", answer.contentType)
+	require.Equal(t, denial.JSON.Headers(), answer.headers)
 	require.Equal(t, "keymoat_SourceIPNotListed", answer.details)
 	body := v.body(t)
 	require.Equal(t, "InvalidAccessKeyId.AccessPolicyDenied", body["Code"])
@@ -216,7 +220,8 @@ func TestFormatsAndStatusesOfRefusals(t *testing.T) {
 			v.properties[sourcePath] = unlisted
 			require.False(t, v.send())
 			require.Equal(t, test.status, v.answers[0].status)
-			require.Equal(t, test.contentType, v.answers[0].contentType)
+			require.Equal(t, []abi.HTTPHeader{{Name: "content-type", Value: test.contentType}, {Name: "cache-control", Value: "no-store"},
+				{Name: "x-content-type-options", Value: "nosniff"}}, v.answers[0].headers)
 			require.True(t, strings.HasPrefix(string(v.answers[0].body), test.begins), "%s", v.answers[0].body)
 			require.Contains(t, string(v.answers[0].body), "203.0.114.7")
 		})
@@ -244,6 +249,50 @@ func TestAGRPCCallGetsAShortMessage(t *testing.T) {
 		require.Equal(t, short, string(v.answers[0].body) == "Specified access key denied due to access policy. The source address is 203.0.114.7.", contentType)
 		require.Equal(t, !short, json.Valid(v.answers[0].body), contentType)
 	}
+}
+
+func TestAFormIsRefusedWhereItIsConfigured(t *testing.T) {
+	for _, decoy := range [][2]string{{"x-ots-accesskeyid", "STS.x"}, {"x-ots-accesskeyid", key}, {"authorization", "acs " + key + ":s"}, {"x-other", ""}} {
+		v := newVisit(t, configuration(`"on_form_body":"deny"`, `"on_missing_access_key":"deny"`))
+		v.headers = [][2]string{{":path", "/"}, {":method", "POST"}, decoy, {"content-type", "application/x-www-form-urlencoded"}}
+		require.False(t, v.send())
+		require.Equal(t, "InvalidAccessKeyId", v.body(t)["Code"])
+		require.Contains(t, v.lines[1], `{"Event":"Refused","Error":"InvalidAccessKeyId","Place":"form body","SourceIp":"203.0.113.7"`)
+		require.Equal(t, map[string]int{"keymoat.error.InvalidAccessKeyId": 1}, v.counted())
+	}
+	v := newVisit(t, configuration(`"on_form_body":"deny"`))
+	v.header("content-type", "application/json")
+	require.True(t, v.send(), "no form")
+	v = newVisit(t, configuration())
+	v.header("content-type", "multipart/form-data; boundary=b")
+	require.True(t, v.send(), "not configured")
+}
+
+func TestTheLogTellsWhereTheKeyIdStands(t *testing.T) {
+	for _, test := range []struct{ target, name, value, says string }{
+		{"/?AccessKeyId=a%20b", "x-other", "", `"Error":"InvalidAccessKeyId","Scheme":"RPC","Place":"query AccessKeyId",`},
+		{"/", "x_ots_accesskeyid", key, `"Error":"InvalidAccessKeyId","Scheme":"OTS","Place":"header x-ots-accesskeyid",`},
+		{"/", "authorization", "acs " + otherKey + ":s", `"AccessKeyId":"LTAI5t…0002","Scheme":"ACS","Place":"header authorization",`},
+		{"/?AccessKeyId=" + key, "x-ots-accesskeyid", otherKey, `"Code":"InvalidAccessKeyId.AccessPolicyDenied","SourceIp"`}, // two: none
+	} {
+		v := newVisit(t, configuration())
+		v.headers = [][2]string{{":path", test.target}, {":method", "POST"}, {test.name, test.value}}
+		require.False(t, v.send())
+		require.Contains(t, v.lines[1], test.says)
+		require.NotContains(t, v.lines[1], key)
+	}
+}
+
+func TestALineOfTheLogIsNotLongHoweverLongWhatIsSent(t *testing.T) {
+	long := strings.Repeat("…", 20_000)
+	v := newVisit(t, configuration(`"vpc_id":{"from":"header","name":"x-vpc-id","trusted_peers":["203.0.113.7"]}`))
+	v.headers = [][2]string{{":path", "/"}, {":method", "POST"}, {"x-vpc-id", long}, {"x-request-id", long}}
+	require.False(t, v.send())
+	var line struct{ Error, VpcId, RequestId string }
+	require.NoError(t, json.Unmarshal([]byte(v.lines[1]), &line))
+	require.Equal(t, "InvalidVpcId", line.Error)
+	require.Equal(t, strings.Repeat("…", 85), line.VpcId, "255 bytes")
+	require.Equal(t, line.VpcId, line.RequestId)
 }
 
 func TestReportOnlyLetsEverythingThroughAndTellsWhatItWouldRefuse(t *testing.T) {
@@ -284,12 +333,27 @@ func TestACandidateIsOnlyCountedAndLogged(t *testing.T) {
 	require.Equal(t, 1, strings.Count(lines, `"Event":"CandidateWouldAllow"`))
 }
 
+func TestACandidateThatFailsChangesNothing(t *testing.T) {
+	v := newVisit(t, configuration())
+	v.filter.plugins[0].config.candidate = &policy.Evaluator{} // of no image
+	require.True(t, v.send())
+	v.properties[sourcePath] = unlisted
+	require.False(t, v.send())
+	require.Equal(t, "InvalidAccessKeyId.AccessPolicyDenied", v.body(t)["Code"])
+	require.Equal(t, map[string]int{"keymoat.candidate.Fault": 2, "keymoat.decision.Allow.Matched.AccessKey": 1,
+		"keymoat.decision.Deny.SourceIPNotListed.AccessKey": 1}, v.counted())
+	require.Contains(t, v.lines[1], `{"Event":"Fault","Cause":"candidate: runtime error: `)
+}
+
 func TestWhatEnvoyFailsToTellIsRefused(t *testing.T) {
 	tests := []struct {
 		name, counter string
 		fail          func(*visit)
 	}{
 		{"no headers", "error.Internal", func(v *visit) { v.noHeaders = true }},
+		{"an empty block of headers", "error.Internal", func(v *visit) { v.raw = []byte{} }},
+		{"a block of no headers", "error.Internal", func(v *visit) { v.raw = make([]byte, 4) }},
+		{"headers without a method", "error.Internal", func(v *visit) { v.headers = v.headers[3:] }},
 		{"malformed headers", "error.Internal", func(v *visit) { v.raw = []byte{1, 0, 0, 0, 255} }},
 		{"no source address", "error.InvalidSourceIp", func(v *visit) { delete(v.properties, sourcePath) }},
 		{"the source address unknown", "error.InvalidSourceIp", func(v *visit) { v.unknown[sourcePath] = true }},
@@ -317,7 +381,7 @@ func TestAFaultInsideTheFilterRefuses(t *testing.T) {
 	v.filter.host = brokenHost{v.fakeHost}
 	require.False(t, v.send())
 	require.Equal(t, response{
-		status: 403, contentType: "application/json", details: "keymoat_Internal",
+		status: 403, headers: denial.JSON.Headers(), details: "keymoat_Internal",
 		body: []byte(`{"Code":"Internal","Message":"The request could not be judged."}` + "\n"),
 	}, v.answers[0])
 	require.Contains(t, v.lines[1], `{"Event":"Fault","Cause":"no such thing"}`)
@@ -435,7 +499,7 @@ func TestEveryCounterIsThereFromTheStart(t *testing.T) {
 	for _, reason := range abi.Reasons() {
 		require.Contains(t, strings.Join(v.names, "\n"), "."+reason.String()+".", "no counter for the reason")
 	}
-	require.Len(t, v.names, 18+5+4)
+	require.Len(t, v.names, 18+5+5)
 	seen := map[string]bool{}
 	for _, name := range v.names {
 		require.False(t, seen[name], "%s twice", name)
@@ -461,7 +525,7 @@ func TestEveryDecisionIsLoggedWhenTheLogTakesDebugLines(t *testing.T) {
 	for i := range 3 * admittedPerSecond {
 		require.True(t, v.send())
 		require.Equal(t, `{"Event":"Decided","Effect":"Allow","Reason":"Matched","Level":"AccessKey","Network":"Public","Statement":0,"Entry":"203.0.113.0/24",`+
-			`"AccessKeyId":"LTAI5t…0001","SourceIp":"203.0.113.7","RequestId":"r-1"}`, v.lines[1+i])
+			`"AccessKeyId":"LTAI5t…0001","Scheme":"ACS3","Place":"header authorization","SourceIp":"203.0.113.7","RequestId":"r-1"}`, v.lines[1+i])
 	}
 }
 
@@ -499,7 +563,7 @@ func TestRefusalsAreLoggedAFewTimesASecond(t *testing.T) {
 	require.False(t, v.send())
 	require.Len(t, v.lines[1:], admittedPerSecond+1)
 	require.Equal(t, `{"Event":"Refused","Effect":"Deny","Reason":"SourceIPNotListed","Level":"AccessKey","Network":"Public",`+
-		`"Code":"InvalidAccessKeyId.AccessPolicyDenied","AccessKeyId":"LTAI5t…0001","SourceIp":"203.0.114.7","RequestId":"r-1","Suppressed":90}`,
+		`"Code":"InvalidAccessKeyId.AccessPolicyDenied","AccessKeyId":"LTAI5t…0001","Scheme":"ACS3","Place":"header authorization","SourceIp":"203.0.114.7","RequestId":"r-1","Suppressed":90}`,
 		v.lines[len(v.lines)-1])
 	for _, line := range v.lines {
 		require.NotContains(t, line, key, "a log must not hold a whole key id")

@@ -72,6 +72,26 @@ const longest = 63
 func (l *lengths) add(name string)    { *l |= 1 << min(len(name), longest) }
 func (l lengths) has(length int) bool { return l>>min(length, longest)&1 != 0 }
 
+// appendHeaders appends headers in the form that readHeaders takes.
+func appendHeaders(b []byte, headers []abi.HTTPHeader) []byte {
+	b = appendNumber(b, len(headers))
+	for _, h := range headers {
+		b = appendNumber(b, len(h.Name))
+		b = appendNumber(b, len(h.Value))
+	}
+	for _, h := range headers {
+		b = append(b, h.Name...)
+		b = append(b, 0)
+		b = append(b, h.Value...)
+		b = append(b, 0)
+	}
+	return b
+}
+
+func appendNumber(b []byte, n int) []byte {
+	return append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+}
+
 // headerNamed returns the first header of that name, which is in lower case as
 // all names are in Envoy.
 func headerNamed(headers []byte, name string) string {

@@ -1,5 +1,7 @@
 package main
 
+import "github.com/keymoat/keymoat/abi"
+
 // host is what the filter asks of Envoy. A slice that it returns holds until
 // the callback ends.
 type host interface {
@@ -7,8 +9,8 @@ type host interface {
 	// plugin is being configured.
 	configuration(size uint32) (b []byte, ok bool)
 	// requestHeaders returns all headers of the request in the form that
-	// appendHeaders reads, in one call: their values one by
-	// one would take a call each and hide repeated ones.
+	// readHeaders takes, in one call: their values one by one would take a call
+	// each and hide repeated ones.
 	requestHeaders() (b []byte, ok bool)
 	// removeRequestHeader removes every header of that name.
 	removeRequestHeader(name string) (ok bool)
@@ -44,10 +46,10 @@ const (
 
 // response is an answer of the filter's own.
 type response struct {
-	status      int
-	contentType string
-	body        []byte
-	details     string // for the access log, %RESPONSE_CODE_DETAILS%
+	status  int
+	headers []abi.HTTPHeader
+	body    []byte
+	details string // for the access log, %RESPONSE_CODE_DETAILS%
 }
 
 // level is the level of a log line, in proxy-wasm's numbers.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"github.com/keymoat/keymoat/abi"
 )
 
 // fakeHost is an Envoy of a few maps. It counts the calls that it gets.
@@ -89,15 +91,9 @@ func (h *fakeHost) exists(context uint32) bool { return !h.gone[context] }
 
 // encodeHeaders writes headers as Envoy hands them over.
 func encodeHeaders(headers [][2]string) []byte {
-	var sizes, texts []byte
-	number := func(n int) {
-		sizes = append(sizes, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
-	}
-	number(len(headers))
+	var lower []abi.HTTPHeader
 	for _, h := range headers {
-		number(len(h[0]))
-		number(len(h[1]))
-		texts = append(texts, strings.ToLower(h[0])+"\x00"+h[1]+"\x00"...)
+		lower = append(lower, abi.HTTPHeader{Name: strings.ToLower(h[0]), Value: h[1]})
 	}
-	return append(sizes, texts...)
+	return appendHeaders(nil, lower)
 }

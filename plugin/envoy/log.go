@@ -3,11 +3,11 @@ package main
 import (
 	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 	"github.com/keymoat/keymoat/plugin/policy"
+	"github.com/keymoat/keymoat/plugin/strictjson"
 )
 
 // eventLog writes what became of requests to Envoy's log, one JSON object a
@@ -92,12 +92,19 @@ func line(event string, r *request, suppressed int) string {
 		b = append(b, ',')
 		b = append(b, fields[1:len(fields)-1]...)
 	}
-	if r.key != "" {
-		b = appendField(b, "AccessKeyId", abi.ShortID(r.key))
+	if id := r.claim.AccessKeyID; id != "" {
+		b = appendField(b, "AccessKeyId", abi.ShortID(id))
 	}
-	b = appendField(b, "SourceIp", r.source.seen)
-	b = appendField(b, "VpcId", r.vpcID)
-	b = appendField(b, "RequestId", headerNamed(r.headers, "x-request-id"))
+	switch {
+	case r.form:
+		b = appendField(b, "Place", "form body")
+	case r.claim.Place != credential.Nowhere:
+		b = appendField(b, "Scheme", r.claim.Scheme.String())
+		b = appendField(b, "Place", r.claim.Place.String())
+	}
+	b = appendField(b, "SourceIp", denial.Cut(r.source.seen))
+	b = appendField(b, "VpcId", denial.Cut(r.vpcID))
+	b = appendField(b, "RequestId", denial.Cut(headerNamed(r.headers, "x-request-id")))
 	return string(appendSuppressed(b, suppressed))
 }
 
@@ -112,8 +119,7 @@ func appendField(b []byte, name, value string) []byte {
 	b = append(b, '"')
 	b = append(b, name...)
 	b = append(b, `":`...)
-	b, _ = jsontext.AppendQuote(b, value) // invalid UTF-8 is replaced
-	return b
+	return strictjson.AppendQuoted(b, value)
 }
 
 func appendSuppressed(b []byte, n int) []byte {

@@ -13,7 +13,7 @@ const sourcePath = "source\x00address"
 
 // source is the address that a request comes from, as Envoy sees it.
 type source struct {
-	seen string // without the port, as Envoy wrote it
+	seen string // without the port, as Envoy wrote it; as IPv4 if it is that in the form of IPv6
 	kind uint8  // abi.SourceIPv4, abi.SourceIPv6, or abi.SourceNone if it cannot be read
 	ip   [16]byte
 	// direct says that it is the peer of the connection. What Envoy takes from
@@ -34,9 +34,15 @@ func (s *source) parse(text string) {
 		host = host[1 : n-1]
 	}
 	s.seen, s.direct = host, isPort(port)
-	if port != "" {
-		s.set(parseSource(host))
+	if port == "" {
+		return
 	}
+	a, _ := ip.ParseAddr(host)
+	if a.Is4In6() {
+		a = a.Unmap()
+		s.seen = a.String()
+	}
+	s.set(a)
 }
 
 // parseIPv4 reads what nearly every request has, in one pass and little code.

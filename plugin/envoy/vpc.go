@@ -61,33 +61,61 @@ func (f *filter) findVPC(c *config, r *request) denial.Problem {
 		}
 		return denial.NoProblem
 	}
-	count := 0
+	return f.findVPCHeader(c, r)
+}
+
+// findVPCHeader believes the header as it is configured, if a trusted peer has
+// sent it, and removes it otherwise. In another spelling it is always removed:
+// a trusted peer that writes the one may pass on the other, and the upstream
+// may take both for the same.
+func (f *filter) findVPCHeader(c *config, r *request) denial.Problem {
+	believed, removed := 0, false
+	looked, trusted := false, false
 	for reader := readHeaders(r.headers); ; {
 		name, value, ok := reader.next(c.headers)
 		if !ok {
 			break
 		}
-		if name == c.vpc.header {
+		if !isSpelling(name, c.vpc.header) {
+			continue
+		}
+		if !looked {
+			looked, trusted = true, f.isTrusted(c, &r.source)
+		}
+		if trusted && name == c.vpc.header {
 			r.vpcID = value
-			count++
+			believed++
+			continue
 		}
-	}
-	switch {
-	case count == 0:
-		return denial.NoProblem
-	case f.isTrusted(c, &r.source):
-		if count > 1 || !abi.ValidVPCID(r.vpcID) {
-			return denial.InvalidVPCID
+		if !f.host.removeRequestHeader(name) {
+			return denial.Internal // the upstream would believe it
 		}
-		return denial.NoProblem
+		removed = true
 	}
-	r.vpcID = ""
-	if !f.host.removeRequestHeader(c.vpc.header) {
-		return denial.Internal // the upstream would believe it
+	if removed {
+		f.host.add(f.counters.vpcHeaderRemoved, 1)
 	}
-	f.host.add(f.counters.vpcHeaderRemoved, 1)
+	if believed > 1 || believed == 1 && !abi.ValidVPCID(r.vpcID) {
+		return denial.InvalidVPCID
+	}
 	return denial.NoProblem
 }
+
+// isSpelling reports whether a server that hands headers on as CGI variables,
+// and so makes '_' of '-', takes two names in lower case for the same.
+func isSpelling(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if a[i] != b[i] && !(isDash(a[i]) && isDash(b[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDash(c byte) bool { return c == '-' || c == '_' }
 
 // isTrusted reports whether the peer of the connection may set the VPC header.
 func (f *filter) isTrusted(c *config, s *source) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,7 +101,7 @@ func TestTheVPCHeaderIsBelievedFromTrustedPeersOnly(t *testing.T) {
 			want := map[string]int{"keymoat." + test.counter: 1}
 			if test.removed {
 				want["keymoat.vpc_header_removed"] = 1
-				require.Equal(t, []string{"x-vpc-id"}, v.removed)
+				require.Equal(t, []string{"x-vpc-id"}, slices.Compact(v.removed))
 			}
 			require.Equal(t, want, v.counted())
 		})
@@ -118,6 +119,31 @@ func TestTheVPCHeaderIsBelievedFromTrustedPeersOnly(t *testing.T) {
 		require.True(t, v.send())
 		require.Equal(t, []string{"x-vpc-id"}, v.removed)
 	})
+}
+
+func TestInAnotherSpellingTheVPCHeaderIsRemovedWhoeverSendsIt(t *testing.T) {
+	for configured, spelling := range map[string]string{"x-vpc-id": "x_vpc_id", "X_Vpc-Id": "x-vpc_id"} {
+		trusting := configuration(`"vpc_id":{"from":"header","name":"` + configured + `","trusted_peers":["192.168.3.4"]}`)
+		v := newVisit(t, trusting)
+		v.properties[sourcePath] = inside
+		v.header(spelling, vpc)
+		require.False(t, v.send(), "not believed from a trusted peer")
+		require.Equal(t, []string{spelling}, v.removed)
+
+		v.removed = nil
+		v.header(configured, vpc)
+		require.True(t, v.send(), "the configured one beside it is")
+		require.Equal(t, []string{spelling}, v.removed)
+
+		v.removed, v.properties[sourcePath] = nil, listed
+		require.True(t, v.send())
+		require.ElementsMatch(t, []string{spelling, strings.ToLower(configured)}, v.removed)
+		require.Equal(t, 3, v.counted()["keymoat.vpc_header_removed"])
+
+		v.stuck = true
+		require.False(t, v.send())
+		require.Equal(t, 1, v.counted()["keymoat.error.Internal"])
+	}
 }
 
 func TestAVPCHeaderMeansNothingUnlessConfigured(t *testing.T) {

@@ -49,8 +49,8 @@ type listener struct {
 
 // settings is what a request has and the filter takes from its configuration.
 type settings struct {
-	account, service string
-	denyMissing      bool
+	account, service       string
+	denyMissing, denyForms bool
 }
 
 var _ host.Evaluator = (*proxy)(nil)
@@ -127,11 +127,14 @@ func member(policySet []byte) string {
 // configure gives a listener's filter a configuration and waits for what
 // becomes of it: the filter says so in the log.
 func (p *proxy) configure(ctx context.Context, l *listener, rules string, s settings) (report abi.Report, revision string, err error) {
-	onMissing := "allow"
-	if s.denyMissing {
-		onMissing = "deny"
+	choice := func(deny bool) string {
+		if deny {
+			return "deny"
+		}
+		return "allow"
 	}
-	configuration := `{"vpc_id":{"from":"proxy_protocol_tlv","key":"` + envoytest.VPCKey + `"},"on_missing_access_key":"` + onMissing + `",`
+	configuration := `{"vpc_id":{"from":"proxy_protocol_tlv","key":"` + envoytest.VPCKey + `"},"on_missing_access_key":"` + choice(s.denyMissing) +
+		`","on_form_body":"` + choice(s.denyForms) + `",`
 	for name, value := range map[string]string{"account_id": s.account, "service": s.service} {
 		if value != "" {
 			b, err := json.Marshal(value)
@@ -214,7 +217,7 @@ func (p *proxy) Authorize(ctx context.Context, req abi.HTTPRequest) (abi.Decisio
 	if isNobody(req.SourceIP) {
 		l = &p.byForwardedFor
 	}
-	s := settings{req.AccountID, req.Service, req.DenyMissingAccessKey}
+	s := settings{req.AccountID, req.Service, req.DenyMissingAccessKey, req.DenyFormBody}
 	if p.rules != "" && (l.rules != p.rules || l.settings != s) {
 		report, _, err := p.configure(ctx, l, p.rules, s)
 		if err != nil {

@@ -92,6 +92,8 @@ func testDenialFormats(t *testing.T, s *site) {
 		require.False(t, a.passed)
 		require.Equal(t, status, a.status)
 		require.Equal(t, []string{contentType}, a.header["Content-Type"])
+		require.Equal(t, []string{"no-store"}, a.header["Cache-Control"])
+		require.Equal(t, []string{"nosniff"}, a.header["X-Content-Type-Options"])
 		require.NotContains(t, a.body, closed)
 		return a
 	}
@@ -181,6 +183,7 @@ func testGRPC(t *testing.T, s *site) {
 		require.Equal(t, 200, res.StatusCode)
 		require.Equal(t, "application/grpc", res.Header.Get("Content-Type"))
 		require.Equal(t, "7", res.Header.Get("Grpc-Status"))
+		require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 		require.Contains(t, res.Header.Get("Grpc-Message"), "The source address is 203.0.113.9.")
 		require.NotContains(t, res.Header.Get("Grpc-Message"), "{")
 	})
@@ -260,7 +263,7 @@ var theCounters = []string{
 	"decision.Deny.NoPublicPolicy.Account", "decision.Deny.NoPublicPolicy.AccessKey", "decision.Deny.SourceIPNotListed.Account", "decision.Deny.SourceIPNotListed.AccessKey",
 	"decision.Allow.Matched.Account", "decision.Allow.Matched.AccessKey",
 	"error.InvalidAccessKeyId", "error.InvalidSourceIp", "error.InvalidVpcId", "error.NotLoaded", "error.Internal",
-	"candidate.Allow", "candidate.Deny", "report_only_passed", "vpc_header_removed",
+	"candidate.Allow", "candidate.Deny", "candidate.Fault", "report_only_passed", "vpc_header_removed",
 }
 
 // allCounters reads every counter of the filter.

@@ -2,7 +2,9 @@ package envoytest_test
 
 import (
 	"encoding/binary"
+	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,17 +31,23 @@ func TestNoAttackGetsIn(t *testing.T) {
 		func(bootstrap envoytest.Object) {
 			manager(bootstrap, "large")["max_request_headers_kb"] = 256
 			manager(bootstrap, "believes XFF")["use_remote_address"] = false
+			manager(bootstrap, "rejects underscores")["common_http_protocol_options"] = envoytest.Object{"headers_with_underscores_action": "REJECT_REQUEST"}
 		},
 		envoytest.Listener{Name: "tlv", Wasm: wasm, Configuration: configuration(tlv), ProxyProtocol: true},
 		envoytest.Listener{Name: "large", Wasm: wasm, Configuration: configuration(), ProxyProtocol: true},
+		envoytest.Listener{Name: "forms", Wasm: wasm, Configuration: configuration(`"on_form_body": "deny"`, `"on_missing_access_key": "deny"`), ProxyProtocol: true},
+		envoytest.Listener{Name: "missing", Wasm: wasm, Configuration: configuration(`"on_missing_access_key": "deny"`), ProxyProtocol: true},
+		envoytest.Listener{Name: "rejects underscores", Wasm: wasm, Configuration: configuration(), ProxyProtocol: true},
 		envoytest.Listener{Name: "header", Wasm: wasm, Configuration: header("10.0.0.0/8"), ProxyProtocol: true},
-		envoytest.Listener{Name: "hops", Wasm: wasm, Configuration: header("10.0.0.0/8"), ProxyProtocol: true, TrustedHops: 1},
+		envoytest.Listener{Name: "hops", Wasm: wasm, Configuration: header(`10.0.0.0/8", "fd00::/8`), ProxyProtocol: true, TrustedHops: 1},
 		envoytest.Listener{Name: "believes XFF", Wasm: wasm, Configuration: header("10.0.0.0/8")},
 		envoytest.Listener{Name: "knows its peer", Wasm: wasm, Configuration: header("127.0.0.1"), TrustedHops: 1, Filters: peer},
 		envoytest.Listener{Name: "knows another peer", Wasm: wasm, Configuration: header("10.0.0.0/8"), TrustedHops: 1, Filters: peer},
 	)
 	t.Run("key ids", func(t *testing.T) { testKeyIDs(t, s) })
 	t.Run("oversized headers", func(t *testing.T) { testOversizedHeaders(t, s) })
+	t.Run("key ids in forms", func(t *testing.T) { testForms(t, s) })
+	t.Run("HTTP/2", func(t *testing.T) { testHTTP2(t, s) })
 	t.Run("source addresses", func(t *testing.T) { testSourceAddresses(t, s) })
 	t.Run("X-Forwarded-For", func(t *testing.T) { testForwardedFor(t, s) })
 	t.Run("VPC ids in TLVs", func(t *testing.T) { testVPCInTLV(t, s) })
@@ -130,22 +138,30 @@ func testKeyIDs(t *testing.T, s *site) {
 	// A place that cannot be read for sure: refused from everywhere, and never
 	// taken for a request without a key, which this configuration would let pass.
 	for name, c := range map[string]struct{ target, header string }{
-		"an encoded zero byte":          {"/?AccessKeyId=CLOSED%00", ""},
-		"encoded twice":                 {"/?AccessKeyId=%254cTAI5tExample0000000002", ""},
-		"half an escape":                {"/?AccessKeyId=CLOSED%4", ""},
-		"no escape":                     {"/?AccessKeyId=CLOSED%zz", ""},
-		"a space encoded":               {"/?AccessKeyId=%20CLOSED", ""},
-		"two ids in one value":          {"/?AccessKeyId=OPEN,CLOSED", ""},
-		"an empty value":                {"/?AccessKeyId=", ""},
-		"two ids before the signature":  {"/", "Authorization: OSS OPEN CLOSED:c2ln"},
-		"an id between quotes":          {"/", `Authorization: ACS3-HMAC-SHA256 Credential="CLOSED",Signature=00`},
-		"an id in the scope":            {"/", "Authorization: AWS4-HMAC-SHA256 Credential=OPEN/CLOSED/20261102/us-east-1/s3/aws4_request,Signature=00"},
-		"no id":                         {"/", "Authorization: acs"},
-		"a version that nobody knows":   {"/", "Authorization: ACS5-HMAC-SHA256 Credential=OPEN,Signature=00"},
-		"bytes that are not ASCII":      {"/", "Authorization: OSS CLO\u00a0SED:c2ln"},
-		"an empty header of an id":      {"/", "x-ots-accesskeyid:"},
-		"a readable id beside it, open": {"/?AccessKeyId=OPEN", "x-ots-accesskeyid: OPEN CLOSED"},
-		"an id of 129 bytes":            {"/?AccessKeyId=" + strings.Repeat("a", 129), ""},
+		"an encoded zero byte":           {"/?AccessKeyId=CLOSED%00", ""},
+		"encoded twice":                  {"/?AccessKeyId=%254cTAI5tExample0000000002", ""},
+		"half an escape":                 {"/?AccessKeyId=CLOSED%4", ""},
+		"no escape":                      {"/?AccessKeyId=CLOSED%zz", ""},
+		"a space encoded":                {"/?AccessKeyId=%20CLOSED", ""},
+		"two ids in one value":           {"/?AccessKeyId=OPEN,CLOSED", ""},
+		"an empty value":                 {"/?AccessKeyId=", ""},
+		"two ids before the signature":   {"/", "Authorization: OSS OPEN CLOSED:c2ln"},
+		"an id between quotes":           {"/", `Authorization: ACS3-HMAC-SHA256 Credential="CLOSED",Signature=00`},
+		"an id in the scope":             {"/", "Authorization: AWS4-HMAC-SHA256 Credential=OPEN/CLOSED/20261102/us-east-1/s3/aws4_request,Signature=00"},
+		"no id":                          {"/", "Authorization: acs"},
+		"a version that nobody knows":    {"/", "Authorization: ACS5-HMAC-SHA256 Credential=OPEN,Signature=00"},
+		"bytes that are not ASCII":       {"/", "Authorization: OSS CLO\u00a0SED:c2ln"},
+		"an empty header of an id":       {"/", "x-ots-accesskeyid:"},
+		"a readable id beside it, open":  {"/?AccessKeyId=OPEN", "x-ots-accesskeyid: OPEN CLOSED"},
+		"a Kelvin sign in the name":      {"/?Access%E2%84%AAeyId=CLOSED", ""},
+		"long s in the name":             {"/?Acce%C5%BF%C5%BFKeyId=CLOSED", ""},
+		"a no-break space in the name":   {"/?AccessKeyId%C2%A0=CLOSED", ""},
+		"the same in Latin-1":            {"/?AccessKeyId%A0=CLOSED", ""},
+		"a no-break space in Credential": {"/", "Authorization: ACS3-HMAC-SHA256 Credential=OPEN,Credential\xa0=CLOSED,Signature=00"},
+		"long s in the word":             {"/?AccessKeyId=OPEN", "Authorization: O\u017fS CLOSED:c2ln"},
+		"underscores in the header":      {"/", "x_ots_accesskeyid: CLOSED"},
+		"underscores, an open one":       {"/?AccessKeyId=OPEN", "X_ACS_AccessKey_Id: CLOSED"},
+		"an id of 129 bytes":             {"/?AccessKeyId=" + strings.Repeat("a", 129), ""},
 	} {
 		t.Run("unreadable: "+name, func(t *testing.T) {
 			var headers []string
@@ -161,20 +177,22 @@ func testKeyIDs(t *testing.T, s *site) {
 	// What Envoy itself may refuse, or take apart in its own way. Whoever it is
 	// that refuses, the upstream must not see it.
 	for name, raw := range map[string]string{
-		"a fragment":                     request("/?AccessKeyId=OPEN#&AccessKeyId=CLOSED"),
-		"a fragment in the path":         request("/#/?AccessKeyId=OPEN&AccessKeyId=CLOSED"),
-		"a folded header":                request("/", "Authorization: OSS OPEN:c2ln,", " OSS CLOSED:c2ln"),
-		"a space before the colon":       request("/?AccessKeyId=OPEN", "Authorization : OSS CLOSED:c2ln"),
-		"a zero byte in a value":         request("/?AccessKeyId=OPEN", "Authorization: OSS\x00CLOSED:c2ln"),
-		"a line feed alone":              request("/?AccessKeyId=OPEN", "X-A: b\nAuthorization: OSS CLOSED:c2ln"),
-		"a space in the target":          request("/?AccessKeyId=OPEN &AccessKeyId=CLOSED"),
-		"no host":                        "GET /?AccessKeyId=OPEN&AccessKeyId=CLOSED HTTP/1.1\r\n\r\n",
-		"HTTP/1.0":                       "GET /?AccessKeyId=OPEN&AccessKeyId=CLOSED HTTP/1.0\r\n\r\n",
-		"CONNECT":                        "CONNECT ecs.example.com:443 HTTP/1.1\r\nHost: ecs.example.com:443\r\nAuthorization: OSS CLOSED:c2ln\r\n\r\n",
-		"an upgrade":                     signed(closed, "Connection: Upgrade", "Upgrade: websocket"),
-		"a length and chunks":            signed(closed, "Content-Length: 5", "Transfer-Encoding: chunked"),
-		"a path header of Envoy's":       request("/?AccessKeyId=CLOSED", "X-Envoy-Original-Path: /", ":path: /"),
-		"a request that rewrites itself": signed(closed, "X-HTTP-Method-Override: OPTIONS"),
+		"a fragment":                        request("/?AccessKeyId=OPEN#&AccessKeyId=CLOSED"),
+		"a fragment in the path":            request("/#/?AccessKeyId=OPEN&AccessKeyId=CLOSED"),
+		"a folded header":                   request("/", "Authorization: OSS OPEN:c2ln,", " OSS CLOSED:c2ln"),
+		"a space before the colon":          request("/?AccessKeyId=OPEN", "Authorization : OSS CLOSED:c2ln"),
+		"a zero byte in a value":            request("/?AccessKeyId=OPEN", "Authorization: OSS\x00CLOSED:c2ln"),
+		"a line feed alone":                 request("/?AccessKeyId=OPEN", "X-A: b\nAuthorization: OSS CLOSED:c2ln"),
+		"a space in the target":             request("/?AccessKeyId=OPEN &AccessKeyId=CLOSED"),
+		"no host":                           "GET /?AccessKeyId=OPEN&AccessKeyId=CLOSED HTTP/1.1\r\n\r\n",
+		"a Kelvin sign that is not encoded": request("/?AccessKeyId=OPEN&Access\u212aeyId=CLOSED"),
+		"a header's name that is not ASCII": request("/?AccessKeyId=OPEN", "x-ots-acce\u017f\u017fkeyid: CLOSED"),
+		"HTTP/1.0":                          "GET /?AccessKeyId=OPEN&AccessKeyId=CLOSED HTTP/1.0\r\n\r\n",
+		"CONNECT":                           "CONNECT ecs.example.com:443 HTTP/1.1\r\nHost: ecs.example.com:443\r\nAuthorization: OSS CLOSED:c2ln\r\n\r\n",
+		"an upgrade":                        signed(closed, "Connection: Upgrade", "Upgrade: websocket"),
+		"a length and chunks":               signed(closed, "Content-Length: 5", "Transfer-Encoding: chunked"),
+		"a path header of Envoy's":          request("/?AccessKeyId=CLOSED", "X-Envoy-Original-Path: /", ":path: /"),
+		"a request that rewrites itself":    signed(closed, "X-HTTP-Method-Override: OPTIONS"),
 	} {
 		t.Run("by whomever: "+name, func(t *testing.T) {
 			a := s.from(t, "tlv", stranger, expand(raw))
@@ -197,6 +215,36 @@ func testKeyIDs(t *testing.T, s *site) {
 			}
 		})
 	}
+}
+
+// The body of a form is not seen. The caller signs with the id in it and names
+// another one, or none, where the service does not look.
+func testForms(t *testing.T, s *site) {
+	post := func(target, contentType string, headers ...string) string {
+		const form = "AccessKeyId=" + closed + "&Action=DescribeRegions&Signature=c2ln"
+		head := request(target, append(headers, "Content-Type: "+contentType, "Content-Length: "+strconv.Itoa(len(form)))...)
+		return "POST" + strings.TrimPrefix(head, "GET") + form
+	}
+	const urlencoded = "application/x-www-form-urlencoded"
+	decoys := map[string]func(contentType string) string{
+		"a temporary id in a header":  func(c string) string { return post("/", c, "x-ots-accesskeyid: STS.x") },
+		"a temporary id in the query": func(c string) string { return post("/?x-oss-access-key-id=STS.x", c) },
+		"an open key's id":            func(c string) string { return post("/", c, "Authorization: acs "+open+":c2ln") },
+	}
+	for name, decoy := range decoys {
+		t.Run(name, func(t *testing.T) {
+			requireAllowed(t, s.from(t, "missing", stranger, decoy(urlencoded))) // why on_missing_access_key is no remedy
+			requireAllowed(t, s.from(t, "forms", stranger, decoy("application/json")))
+			for _, contentType := range []string{urlencoded, "Application/X-WWW-Form-Urlencoded;charset=utf-8", "multipart/form-data; boundary=b",
+				"text/plain\r\nContent-Type: " + urlencoded, urlencoded + "\r\nContent-Type: text/plain"} {
+				requireRefused(t, s.from(t, "forms", stranger, decoy(contentType)), `"Code":"InvalidAccessKeyId"`)
+			}
+		})
+	}
+	t.Run("no decoy", func(t *testing.T) {
+		requireRefused(t, s.from(t, "forms", stranger, post("/", urlencoded)), `"Code":"InvalidAccessKeyId"`)
+		requireRefused(t, s.from(t, "missing", stranger, post("/", urlencoded)), "The request names no access key.")
+	})
 }
 
 func testOversizedHeaders(t *testing.T, s *site) {
@@ -259,7 +307,7 @@ func testSourceAddresses(t *testing.T, s *site) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireAllowed(t, s.from(t, "tlv", c.allowed, signed(closed)))
-			requireRefused(t, s.from(t, "tlv", c.refused, signed(closed)), "The source address is ", c.seen)
+			requireRefused(t, s.from(t, "tlv", c.refused, signed(closed)), "The source address is "+c.seen)
 		})
 	}
 
@@ -422,20 +470,36 @@ func testVPCInHeader(t *testing.T, s *site) {
 	})
 	t.Run("from anyone else it is not believed and removed", func(t *testing.T) {
 		removed := s.counts(t, "vpc_header_removed")
-		spoofs := []string{header, "x-VPC-id: " + vpc, header + "\r\nX-VPC-ID: vpc-another", "X-Vpc-Id:", "X-Vpc-Id: rubbish"}
+		const underscores = "X_Vpc_Id: " + vpc
+		spoofs := []string{underscores, "x_VPC-id: " + vpc, header + "\r\n" + underscores, underscores + "\r\nX_Vpc_Id: vpc-another", header, "x-VPC-id: " + vpc, header + "\r\nX-VPC-ID: vpc-another", "X-Vpc-Id:", "X-Vpc-Id: rubbish"}
 		for _, spoof := range spoofs {
 			requireRefused(t, s.from(t, "header", inVPC, signed(closed, spoof)), "The source address is 192.168.1.7.")
 			seen := requireAllowed(t, s.from(t, "header", office, signed(closed, spoof, "X-Kept: 1")))
-			require.NotContains(t, seen, "X-Vpc-Id")
+			requireNoVPCHeader(t, seen)
 			require.Contains(t, seen, "X-Kept")
-			seen = requireAllowed(t, s.from(t, "header", stranger, request("/", spoof)))
-			require.NotContains(t, seen, "X-Vpc-Id")
+			requireNoVPCHeader(t, requireAllowed(t, s.from(t, "header", stranger, request("/", spoof))))
 		}
 		removed(3 * len(spoofs))
 	})
+	t.Run("with underscores it is removed, from a trusted peer too", func(t *testing.T) {
+		removed := s.counts(t, "vpc_header_removed")
+		requireRefused(t, s.from(t, "header", balancer, signed(closed, "X_Vpc_Id: "+vpc)), "10.1.2.3.")
+		seen := requireAllowed(t, s.from(t, "header", balancer, signed(closed, "X_Vpc_Id: vpc-another", header)))
+		require.Equal(t, []string{vpc}, seen["X-Vpc-Id"])
+		delete(seen, "X-Vpc-Id")
+		requireNoVPCHeader(t, seen)
+		removed(2)
+	})
+	t.Run("Envoy can refuse all underscores, as the example has it do", func(t *testing.T) {
+		a := s.from(t, "rejects underscores", office, signed(closed, "X_Other: 1"))
+		require.Equal(t, 400, a.status)
+		require.False(t, a.passed)
+		requireAllowed(t, s.from(t, "rejects underscores", office, signed(closed, "X-Other: 1")))
+	})
 	t.Run("X-Forwarded-For does not make a peer trusted", func(t *testing.T) {
 		// The client is in the VPC's list, and in trusted_peers, but no peer.
-		for _, forwarded := range []string{"10.9.9.9", "10.9.9.9:4444", "192.168.1.7"} {
+		for _, forwarded := range []string{"10.9.9.9", "10.9.9.9:4444", "192.168.1.7", `"10.9.9.9:4444"`, "fd00::1", "[fd00::1]", "[fd00::1]:4444", "fd00::1%25eth0",
+			"::ffff:10.9.9.9", "[::ffff:10.9.9.9]", "[::ffff:10.9.9.9]:443"} {
 			a := s.from(t, "hops", stranger, signed(closed, header, "X-Forwarded-For: "+forwarded))
 			requireRefused(t, a)
 			require.NotContains(t, a.body, vpc)
@@ -455,4 +519,12 @@ func testVPCInHeader(t *testing.T, s *site) {
 		require.Equal(t, []string{vpc}, seen["X-Vpc-Id"])
 		requireRefused(t, s.send(t, "knows another peer", nil, call), "The source address is 192.168.1.7.")
 	})
+}
+
+// requireNoVPCHeader requires that the upstream sees no VPC id, in no spelling.
+func requireNoVPCHeader(t *testing.T, seen http.Header) {
+	t.Helper()
+	for name := range seen {
+		require.NotEqual(t, "x-vpc-id", strings.ToLower(strings.ReplaceAll(name, "_", "-")), name)
+	}
 }

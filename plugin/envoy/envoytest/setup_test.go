@@ -45,7 +45,7 @@ const policySet = `{"Accounts": [{"AccountId": "1000000000000001", "AccessKeys":
 		{"Type": "ClassicWhiteList", "IPList": ["0.0.0.0/0", "::/0"]}]}},
 	{"AccessKeyId": "` + closed + `", "AccessKeyPolicy": {"Status": "Active", "Statements": [
 		{"Type": "ClassicWhiteList", "IPList": ["198.51.100.7", "2001:db8::7"]},
-		{"Type": "VPCWhiteList", "Value": "` + vpc + `", "IPList": ["192.168.0.0/16", "10.0.0.0/8"]}]}}]}]}`
+		{"Type": "VPCWhiteList", "Value": "` + vpc + `", "IPList": ["192.168.0.0/16", "10.0.0.0/8", "fd00::/8"]}]}}]}]}`
 
 // configuration is a plugin configuration with policySet and further members.
 func configuration(members ...string) string {
