@@ -56,6 +56,7 @@ func start(ctx context.Context, c configuration) (_ *gateway, err error) {
 		httpguard.WithProxyProtocol(c.balancers),
 		httpguard.WithVPCFromProxyProtocol(),
 		httpguard.DenyMissingAccessKey(),
+		httpguard.WithFormBodyDenied(), // which may hold another key id
 		httpguard.WithDenial(denial.OpenAPI, 0),
 		httpguard.WithLogger(c.logger),
 	)

@@ -20,15 +20,15 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, j *judgement) {
 		Host:      r.Host,
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-store") // from another network the answer is another
+	for _, header := range g.format.Headers() {
+		h.Set(header.Name, header.Value)
+	}
 	if isGRPC(r) {
 		refuseGRPC(w, &d)
 		return
 	}
 	body := g.format.Append(make([]byte, 0, 512), &d)
-	h.Set("Content-Type", g.format.ContentType())
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff") // parts of the body are the caller's
 	w.WriteHeader(d.Status(g.status))
 	_, _ = w.Write(body) // to a caller who is gone there is nothing to say
 }

@@ -74,6 +74,7 @@ func TestAGRPCCallGetsAGRPCStatus(t *testing.T) {
 		require.Equal(t, "application/grpc", a.Header.Get("Content-Type"))
 		require.Equal(t, "7", a.Header.Get("Grpc-Status"), "PERMISSION_DENIED")
 		require.Equal(t, "Specified access key denied due to access policy. The source address is 198.51.100.7.", a.Header.Get("Grpc-Message"))
+		require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 		require.Zero(t, a.ContentLength)
 	}
 	for _, contentType := range []string{"application/grpc-web", "application/grpcx", "application/json", "text/plain; x=application/grpc"} {

@@ -17,6 +17,12 @@ import (
 func TestNoAttackGetsThrough(t *testing.T) {
 	const from, none = "198.51.100.7", "none"
 	big := strings.Repeat("x", 300_000)
+	// form is a request whose service takes the key id from the body.
+	form := func(lines ...string) []string {
+		const body = "AccessKeyId=CLOSED&Signature=c2ln"
+		return append(lines, fmt.Sprintf("Content-Length: %d", len(body)-len("CLOSED")+len(closed)), "", body)
+	}
+	const urlencoded = "Content-Type: application/x-www-form-urlencoded"
 	quoted := func(s string) string {
 		return strings.NewReplacer("OPEN", open, "CLOSED", closed, "BIG", big, "VPC", vpc).Replace(s)
 	}
@@ -27,6 +33,7 @@ func TestNoAttackGetsThrough(t *testing.T) {
 		"header": serve(t, native(t, policySet), balancer, httpguard.WithVPCHeader("X-Vpc-Id", networks("10.0.0.0/8")...),
 			httpguard.WithForwardedFor(networks("10.0.0.0/8")...)),
 		"forwarded":     serve(t, native(t, policySet), balancer, httpguard.WithForwarded(networks("10.0.0.0/8")...)),
+		"forms":         serve(t, native(t, policySet), balancer, httpguard.WithFormBodyDenied(), httpguard.DenyMissingAccessKey()),
 		"small headers": serveWith(t, &http.Server{MaxHeaderBytes: 4096}, native(t, policySet), balancer),
 	}
 	for _, c := range []struct {
@@ -43,6 +50,17 @@ func TestNoAttackGetsThrough(t *testing.T) {
 		{"joined by a comma", "plain", "", "/", []string{"Authorization: acs OPEN:c2ln, acs CLOSED:c2ln"}, 0},
 		{"in two headers", "plain", "", "/", []string{"x-ots-accesskeyid: OPEN", "Authorization: acs CLOSED:c2ln"}, 0},
 		{"twice in the query", "plain", "", "/?AccessKeyId=OPEN&AccessKeyId=CLOSED", nil, 0},
+		{"the other key beside a header with underscores", "plain", "", "/", []string{"Authorization: acs OPEN:c2ln", "x_ots_accesskeyid: CLOSED"}, 0},
+		{"the other key beside another header with underscores", "plain", "", "/", []string{"Authorization: acs OPEN:c2ln", "X-Acs_AccessKey-Id: CLOSED"}, 0},
+		// a key id in the body, which is not read, and a decoy where the service does not look
+		{"a form", "forms", "", "/", form(urlencoded), 0},
+		{"a form beside the other key", "forms", "", "/", form(urlencoded, "Authorization: acs OPEN:c2ln"), 0},
+		{"a form beside a temporary key in a header", "forms", "", "/", form(urlencoded, "x-ots-accesskeyid: STS.x"), 0},
+		{"a form beside a temporary key in the query", "forms", "", "/?x-oss-access-key-id=STS.x", form(urlencoded), 0},
+		{"a form of parts", "forms", "", "/?x-oss-access-key-id=STS.x", form("Content-Type: multipart/form-data; boundary=x"), 0},
+		{"a form in capitals, with parameters", "forms", "", "/?x-oss-access-key-id=STS.x", form("CONTENT-TYPE:  APPLICATION/X-WWW-FORM-URLENCODED;charset=utf-8"), 0},
+		{"a form by a header with an underscore", "forms", "", "/?x-oss-access-key-id=STS.x", form("Content_Type: application/x-www-form-urlencoded"), 0},
+		{"a form by the second of two headers", "forms", "", "/?x-oss-access-key-id=STS.x", form("Content-Type: text/plain", urlencoded), 0},
 		// percent tricks
 		{"an encoded name", "plain", "", "/?%41ccessKeyId=CLOSED", nil, 0},
 		{"an encoded id", "plain", "", "/?AccessKeyId=%4cTAI5tExample0000000002", nil, 0},
@@ -101,6 +119,7 @@ func TestNoAttackGetsThrough(t *testing.T) {
 		{"a TLV that is cut off", "tlv", proxied("192.168.0.7", "\xe1\x00\x40\x01"+vpc), "/", []string{"Authorization: acs CLOSED:c2ln"}, 0},
 		{"the LOCAL command with an address", "tlv", header(localV2, "203.0.113.1", ""), "/", []string{"Authorization: acs CLOSED:c2ln"}, 0},
 		{"the LOCAL command with a VPC", "tlv", header(localV2, "192.168.0.7", vpcTLV(vpc)), "/", []string{"Authorization: acs CLOSED:c2ln"}, 0},
+		{"a UNIX socket that is called like an address", "plain", unixSocket("203.0.113.1:80"), "/", []string{"Authorization: acs CLOSED:c2ln"}, -1},
 		{"two PROXY headers", "tlv", proxied(from) + proxied("203.0.113.1"), "/", []string{"Authorization: acs CLOSED:c2ln"}, 400},
 		{"a PROXY header of version 1", "plain", "PROXY TCP4 203.0.113.1 10.0.0.1 50000 443\r\n", "/", []string{"Authorization: acs CLOSED:c2ln"}, -1},
 		{"no PROXY header", "plain", none, "/", []string{"Authorization: acs CLOSED:c2ln"}, -1},

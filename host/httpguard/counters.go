@@ -18,7 +18,7 @@ type connectionCause string
 
 const (
 	connectionUntrusted connectionCause = "Untrusted" // not from a load balancer
-	connectionNoHeader  connectionCause = "NoHeader"  // no PROXY protocol header of version 2
+	connectionNoHeader  connectionCause = "NoHeader"  // no PROXY protocol header of version 2 that names a TCP client
 )
 
 // counters are what is counted. The attributes are made beforehand, so that
@@ -39,10 +39,10 @@ func newCounters(m metric.Meter) (c *counters, err error) {
 		name, unit, description string
 	}{
 		{&c.decisions, "keymoat.decisions", "{request}", "Requests that were judged."},
-		{&c.errors, "keymoat.errors", "{request}", "Requests that could not be judged, and so were refused."},
+		{&c.errors, "keymoat.errors", "{request}", "Requests that could not be judged."},
 		{&c.candidates, "keymoat.candidate.disagreements", "{request}", "Requests that the candidate would decide otherwise."},
 		{&c.reportOnly, "keymoat.report_only.passed", "{request}", "Requests that would be refused, let through in report-only mode."},
-		{&c.headers, "keymoat.vpc_header.removed", "{request}", "Requests whose VPC header was removed, as their peer is not believed with it."},
+		{&c.headers, "keymoat.vpc_header.removed", "{request}", "Requests that had a VPC header that is not believed; it was removed."},
 		{&c.connections, "keymoat.connections.dropped", "{connection}", "Connections without a PROXY protocol header of a load balancer."},
 	} {
 		if *counter.to, err = m.Int64Counter(counter.name, metric.WithUnit(counter.unit), metric.WithDescription(counter.description)); err != nil {

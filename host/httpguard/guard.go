@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
-	"sync"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -27,6 +27,7 @@ type Guard struct {
 	service     string
 	accountID   string
 	denyMissing bool
+	denyForms   bool
 	format      denial.Format
 	status      int
 	balancers   blocks // that send PROXY protocol headers; none if nobody does
@@ -106,6 +107,7 @@ type judgement struct {
 	vpcID  string
 	claim  credential.Claim // what it means depends on claims
 	claims credential.Outcome
+	form   bool // the body is a form, and forms are refused
 
 	problem  denial.Problem // stands in place of a decision
 	cause    error          // of the problem, for the log
@@ -130,7 +132,7 @@ func (g *Guard) judge(r *http.Request, j *judgement) {
 			j.fail(denial.Internal, panicked(v))
 		}
 	}()
-	j.claim, j.claims = claimOf(r)
+	g.findClaim(r, j)
 	var err error
 	if j.source, err = g.forwarded.source(r); err != nil {
 		j.fail(denial.InvalidSourceIP, err)
@@ -144,11 +146,6 @@ func (g *Guard) judge(r *http.Request, j *judgement) {
 	if j.decision, err = g.ask(r, j, g.evaluator); err != nil {
 		j.fail(problemOf(err), err)
 	}
-}
-
-// possible reports whether a decision holds values that an evaluator may return.
-func possible(d *abi.Decision) bool {
-	return d.Effect <= abi.EffectAllow && d.Reason-1 < abi.ReasonMatched && d.Level <= abi.LevelAccessKey && d.Network <= abi.NetworkVPC
 }
 
 // candidateDiffers asks the candidate. Whatever it does, also a panic, has no
@@ -170,24 +167,25 @@ func (g *Guard) candidateDiffers(r *http.Request, j *judgement) bool {
 
 func panicked(v any) error { return fmt.Errorf("panic: %v\n%s", v, debug.Stack()) }
 
-// headerSpace is where the headers that can name a key id are put together. It
-// has room for as many as there are, once each, and one more.
-var headerSpace = sync.Pool{New: func() any { return new([4]abi.HTTPHeader) }}
-
-// claimOf finds the AccessKey id that a request claims.
-func claimOf(r *http.Request) (credential.Claim, credential.Outcome) {
-	space := headerSpace.Get().(*[4]abi.HTTPHeader)
-	defer headerSpace.Put(space)
-	claim, outcome := credential.Find(target(r), appendCredentialHeaders(space[:0], r.Header))
-	*space = [4]abi.HTTPHeader{} // no credential outlives its request
-	return claim, outcome
+// findClaim finds the AccessKey id that a request claims. It shows the finder
+// all headers: which spellings of a name count is the finder's to know.
+func (g *Guard) findClaim(r *http.Request, j *judgement) {
+	var f credential.Finder
+	f.Target(target(r))
+	for name, lines := range r.Header {
+		for _, line := range lines {
+			f.Header(name, line)
+		}
+	}
+	j.claim, j.claims = f.Result()
+	j.form = g.denyForms && f.Form()
 }
 
 // ask asks an evaluator. A request that claims one key id is what Evaluate
 // takes, and it costs a sandbox far less than to read the headers once more.
-// What any other means is the evaluator's to say.
+// What any other means, or a form that is refused, is the evaluator's to say.
 func (g *Guard) ask(r *http.Request, j *judgement, evaluator host.Evaluator) (d abi.Decision, err error) {
-	if j.claims == credential.One {
+	if j.claims == credential.One && !j.form {
 		d, err = evaluator.Evaluate(r.Context(), abi.Request{
 			AccessKeyID: j.claim.AccessKeyID,
 			SourceIP:    j.source.ip,
@@ -198,35 +196,44 @@ func (g *Guard) ask(r *http.Request, j *judgement, evaluator host.Evaluator) (d 
 	} else {
 		d, err = evaluator.Authorize(r.Context(), abi.HTTPRequest{
 			Target:               target(r),
-			Headers:              appendCredentialHeaders(nil, r.Header),
+			Headers:              credentialHeaders(r.Header),
 			SourceIP:             j.source.ip,
 			VPCID:                j.vpcID,
 			AccountID:            g.accountID,
 			Service:              g.service,
 			DenyMissingAccessKey: g.denyMissing,
+			DenyFormBody:         g.denyForms,
 		})
 	}
-	if err == nil && !possible(&d) {
+	if err == nil && !d.Occurs() {
 		err = fmt.Errorf("what the evaluator answered is no decision: %v", d)
 	}
 	return d, err
 }
 
 // credentialHeaders are the only headers that leave this package.
-var credentialHeaders = func() (names []string) {
-	for _, name := range credential.HeaderNames() {
-		names = append(names, http.CanonicalHeaderKey(name))
-	}
-	return names
-}()
-
-func appendCredentialHeaders(b []abi.HTTPHeader, h http.Header) []abi.HTTPHeader {
-	for _, name := range credentialHeaders {
-		for _, value := range h[name] {
-			b = append(b, abi.HTTPHeader{Name: name, Value: value})
+func credentialHeaders(h http.Header) (some []abi.HTTPHeader) {
+	for name, lines := range h {
+		if readsCredential(name) {
+			for _, line := range lines {
+				some = append(some, abi.HTTPHeader{Name: name, Value: line})
+			}
 		}
 	}
-	return b
+	return some
+}
+
+var credentialNames = credential.HeaderNames()
+
+// readsCredential reports whether a finder reads a header of that name.
+func readsCredential(name string) bool {
+	return slices.ContainsFunc(credentialNames, func(read string) bool { return sameName(name, read) })
+}
+
+// sameName reports whether a service may take one header for the other. Servers
+// that hand headers on as CGI variables write '-' as '_'.
+func sameName(a, b string) bool {
+	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
 }
 
 // target returns the request target as it was sent. If a handler in front has

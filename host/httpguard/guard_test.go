@@ -62,6 +62,21 @@ func TestARequestWithoutAKeyGoesThroughUnlessThatIsDenied(t *testing.T) {
 	require.Contains(t, a.body, "names no access key")
 }
 
+func TestAFormGoesThroughUnlessThatIsDenied(t *testing.T) {
+	const form, other = "Content-Type: application/x-www-form-urlencoded", "Content-Type: application/json"
+	require.Equal(t, 200, serve(t, native(t, policySet)).get(t, "", "/", signedBy(open), form).StatusCode)
+
+	s := serve(t, native(t, policySet), httpguard.WithFormBodyDenied())
+	require.Equal(t, 200, s.get(t, "", "/", signedBy(open), other).StatusCode)
+	require.Equal(t, 200, s.get(t, "", "/", other).StatusCode)
+	for _, lines := range [][]string{{form}, {form, signedBy(open)}, {form, signedBy(open), "x-ots-accesskeyid: " + closed}} {
+		a := s.get(t, "", "/", lines...)
+		require.Equal(t, 403, a.StatusCode)
+		require.Contains(t, a.body, `"Code":"InvalidAccessKeyId"`)
+	}
+	require.Equal(t, 200, serve(t, native(t, policySet), httpguard.WithFormBodyDenied(), httpguard.ReportOnly()).get(t, "", "/", form).StatusCode)
+}
+
 func TestTheServiceDecidesAboutExemptions(t *testing.T) {
 	require.Equal(t, 403, serve(t, native(t, policySet), httpguard.WithService("Ecs")).get(t, "", "/", signedBy(closed)).StatusCode)
 	require.Equal(t, 200, serve(t, native(t, policySet), httpguard.WithService("EventBridge")).get(t, "", "/", signedBy(closed)).StatusCode)
@@ -133,17 +148,21 @@ var faults = map[string]struct {
 	answer  func() (abi.Decision, error)
 	problem denial.Problem
 }{
-	"an error":                         {func() (abi.Decision, error) { return allows, errors.New("out of order") }, denial.Internal},
-	"an error with a status":           {func() (abi.Decision, error) { return allows, abi.StatusTooLarge }, denial.Internal},
-	"nothing loaded":                   {func() (abi.Decision, error) { return allows, abi.StatusNotLoaded }, denial.NotLoaded},
-	"a closed evaluator":               {func() (abi.Decision, error) { return allows, host.ErrClosed }, denial.Internal},
-	"a panic":                          {func() (abi.Decision, error) { panic("out of order") }, denial.Internal},
-	"a panic with an error":            {func() (abi.Decision, error) { panic(errors.New("out of order")) }, denial.Internal},
-	"a nil pointer":                    {func() (abi.Decision, error) { var e *evaluator; return e.answer() }, denial.Internal},
-	"no decision at all":               {func() (abi.Decision, error) { return abi.Decision{}, nil }, denial.Internal},
-	"an allowance without a reason":    {func() (abi.Decision, error) { return abi.Decision{Effect: abi.EffectAllow}, nil }, denial.Internal},
-	"an effect that is none":           {func() (abi.Decision, error) { return abi.Decision{Effect: 7, Reason: abi.ReasonMatched}, nil }, denial.Internal},
-	"a reason that is none":            {func() (abi.Decision, error) { return abi.Decision{Effect: abi.EffectAllow, Reason: 99}, nil }, denial.Internal},
+	"an error":                          {func() (abi.Decision, error) { return allows, errors.New("out of order") }, denial.Internal},
+	"an error with a status":            {func() (abi.Decision, error) { return allows, abi.StatusTooLarge }, denial.Internal},
+	"nothing loaded":                    {func() (abi.Decision, error) { return allows, abi.StatusNotLoaded }, denial.NotLoaded},
+	"a closed evaluator":                {func() (abi.Decision, error) { return allows, host.ErrClosed }, denial.Internal},
+	"a panic":                           {func() (abi.Decision, error) { panic("out of order") }, denial.Internal},
+	"a panic with an error":             {func() (abi.Decision, error) { panic(errors.New("out of order")) }, denial.Internal},
+	"a nil pointer":                     {func() (abi.Decision, error) { var e *evaluator; return e.answer() }, denial.Internal},
+	"no decision at all":                {func() (abi.Decision, error) { return abi.Decision{}, nil }, denial.Internal},
+	"an allowance without a reason":     {func() (abi.Decision, error) { return abi.Decision{Effect: abi.EffectAllow}, nil }, denial.Internal},
+	"an effect that is none":            {func() (abi.Decision, error) { return abi.Decision{Effect: 7, Reason: abi.ReasonMatched}, nil }, denial.Internal},
+	"a reason that is none":             {func() (abi.Decision, error) { return abi.Decision{Effect: abi.EffectAllow, Reason: 99}, nil }, denial.Internal},
+	"a level that is of another reason": {func() (abi.Decision, error) { d := allows; d.Level = abi.LevelNone; return d, nil }, denial.Internal},
+	"an allowance for the reason of a denial": {func() (abi.Decision, error) {
+		return abi.Decision{Effect: abi.EffectAllow, Reason: abi.ReasonSourceIPNotListed, Level: abi.LevelAccount}, nil
+	}, denial.Internal},
 	"a level that is none":             {func() (abi.Decision, error) { d := allows; d.Level = 9; return d, nil }, denial.Internal},
 	"an access key that is unreadable": {func() (abi.Decision, error) { return allows, abi.StatusInvalidAccessKeyID }, denial.InvalidAccessKeyID},
 }
@@ -243,13 +262,15 @@ func TestARequestWithOneKeyIsAskedAboutByItsId(t *testing.T) {
 
 func TestOnlyHeadersThatCanNameAKeyReachTheEvaluator(t *testing.T) {
 	var got abi.HTTPRequest
-	s := serve(t, spy{authorize: func(r abi.HTTPRequest) { got = r }}, httpguard.WithService("Oss"), httpguard.WithAccount("1000000000000001"), httpguard.DenyMissingAccessKey())
-	s.get(t, "", "/o?x=%41#f", "authorization: a", "Cookie: secret", "X-OTS-AccessKeyId: b", "AUTHORIZATION: c", "X-Forwarded-For: 203.0.113.1", "x-acs-accesskey-id: d")
+	s := serve(t, spy{authorize: func(r abi.HTTPRequest) { got = r }}, httpguard.WithService("Oss"), httpguard.WithAccount("1000000000000001"),
+		httpguard.DenyMissingAccessKey(), httpguard.WithFormBodyDenied())
+	s.get(t, "", "/o?x=%41#f", "authorization: a", "Cookie: secret", "X_OTS_AccessKeyId: e", "Content-Type: f", "X-OTS-AccessKeyId: b", "AUTHORIZATION: c", "X-Forwarded-For: 203.0.113.1", "x-acs-accesskey-id: d")
 	require.ElementsMatch(t, []abi.HTTPHeader{{Name: "Authorization", Value: "a"}, {Name: "Authorization", Value: "c"},
-		{Name: "X-Ots-Accesskeyid", Value: "b"}, {Name: "X-Acs-Accesskey-Id", Value: "d"}}, got.Headers)
+		{Name: "X-Ots-Accesskeyid", Value: "b"}, {Name: "X-Acs-Accesskey-Id", Value: "d"},
+		{Name: "X_ots_accesskeyid", Value: "e"}, {Name: "Content-Type", Value: "f"}}, got.Headers)
 	got.Headers = nil
 	require.Equal(t, abi.HTTPRequest{Target: "/o?x=%41#f", SourceIP: netip.MustParseAddr("127.0.0.1"), Service: "Oss",
-		AccountID: "1000000000000001", DenyMissingAccessKey: true}, got)
+		AccountID: "1000000000000001", DenyMissingAccessKey: true, DenyFormBody: true}, got)
 }
 
 type spy struct {
@@ -271,26 +292,30 @@ func (s spy) Authorize(_ context.Context, r abi.HTTPRequest) (abi.Decision, erro
 func TestAGuardIsNotMadeOfWrongOptions(t *testing.T) {
 	some := networks("10.0.0.0/8")
 	for name, opts := range map[string][]httpguard.Option{
-		"no candidate":                            {httpguard.WithCandidate(nil)},
-		"no logger":                               {httpguard.WithLogger(nil)},
-		"no meter provider":                       {httpguard.WithMeterProvider(nil)},
-		"a service without a name":                {httpguard.WithService("")},
-		"a long service":                          {httpguard.WithService(strings.Repeat("x", 256))},
-		"an account without an id":                {httpguard.WithAccount("")},
-		"an account with a strange id":            {httpguard.WithAccount("a b")},
-		"the status of a success":                 {httpguard.WithDenial(denial.JSON, 200)},
-		"a status that is none":                   {httpguard.WithDenial(denial.JSON, 999)},
-		"proxies that are nobody":                 {httpguard.WithForwardedFor()},
-		"proxies that are no network":             {httpguard.WithForwarded(netip.Prefix{})},
-		"two headers for the address":             {httpguard.WithForwardedFor(some...), httpguard.WithForwarded(some...)},
-		"load balancers that are nobody":          {httpguard.WithProxyProtocol()},
-		"a network of mapped and other addresses": {httpguard.WithProxyProtocol(netip.MustParsePrefix("::ffff:0.0.0.0/64"))},
-		"a VPC that is none":                      {httpguard.WithVPC("AllowAllVPC")},
-		"a VPC header without a name":             {httpguard.WithVPCHeader("", some...)},
-		"a VPC header with a strange name":        {httpguard.WithVPCHeader("X Vpc", some...)},
-		"a VPC header from nobody":                {httpguard.WithVPCHeader("X-Vpc-Id")},
-		"two sources of the VPC":                  {httpguard.WithVPC(vpc), httpguard.WithVPCHeader("X-Vpc-Id", some...)},
-		"a TLV without the PROXY protocol":        {httpguard.WithVPCFromProxyProtocol()},
+		"no candidate":                             {httpguard.WithCandidate(nil)},
+		"no logger":                                {httpguard.WithLogger(nil)},
+		"no meter provider":                        {httpguard.WithMeterProvider(nil)},
+		"a service without a name":                 {httpguard.WithService("")},
+		"a long service":                           {httpguard.WithService(strings.Repeat("x", 256))},
+		"an account without an id":                 {httpguard.WithAccount("")},
+		"an account with a strange id":             {httpguard.WithAccount("a b")},
+		"the status of a success":                  {httpguard.WithDenial(denial.JSON, 200)},
+		"a status that is none":                    {httpguard.WithDenial(denial.JSON, 999)},
+		"proxies that are nobody":                  {httpguard.WithForwardedFor()},
+		"proxies that are no network":              {httpguard.WithForwarded(netip.Prefix{})},
+		"two headers for the address":              {httpguard.WithForwardedFor(some...), httpguard.WithForwarded(some...)},
+		"load balancers that are nobody":           {httpguard.WithProxyProtocol()},
+		"a network of mapped and other addresses":  {httpguard.WithProxyProtocol(netip.MustParsePrefix("::ffff:0.0.0.0/64"))},
+		"a VPC that is none":                       {httpguard.WithVPC("AllowAllVPC")},
+		"a VPC header without a name":              {httpguard.WithVPCHeader("", some...)},
+		"a VPC header with a strange name":         {httpguard.WithVPCHeader("X Vpc", some...)},
+		"the VPC in the header of the host":        {httpguard.WithVPCHeader("Host", some...)},
+		"the VPC in the header of a credential":    {httpguard.WithVPCHeader("authorization", some...)},
+		"the same with underscores":                {httpguard.WithVPCHeader("X_Acs_AccessKey_Id", some...)},
+		"the VPC in the header of the body's kind": {httpguard.WithVPCHeader("Content-Type", some...)},
+		"a VPC header from nobody":                 {httpguard.WithVPCHeader("X-Vpc-Id")},
+		"two sources of the VPC":                   {httpguard.WithVPC(vpc), httpguard.WithVPCHeader("X-Vpc-Id", some...)},
+		"a TLV without the PROXY protocol":         {httpguard.WithVPCFromProxyProtocol()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			guard, err := httpguard.New(host.NewNative(), opts...)

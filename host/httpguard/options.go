@@ -63,6 +63,13 @@ func DenyMissingAccessKey() Option {
 	return func(g *Guard) error { g.denyMissing = true; return nil }
 }
 
+// WithFormBodyDenied refuses requests whose Content-Type says that their body
+// is a form, with or without a key id elsewhere: a field of the form may claim
+// another, which is not read. They are judged like all others otherwise.
+func WithFormBodyDenied() Option {
+	return func(g *Guard) error { g.denyForms = true; return nil }
+}
+
 // WithDenial sets what a refused caller sees. Status 0 is the one that goes
 // with the format. The default is denial.JSON and its status.
 func WithDenial(format denial.Format, status int) Option {
@@ -117,7 +124,8 @@ func WithVPCFromProxyProtocol() Option {
 }
 
 // WithVPCHeader takes the VPC id from a header of requests that these peers
-// send. It is removed from everyone else's requests.
+// send. It is removed from everyone else's requests, and from everybody's if it
+// is spelt with '_' for '-' or the other way round.
 func WithVPCHeader(name string, peers ...netip.Prefix) Option {
 	return func(g *Guard) error {
 		trusted, err := blocksOf(peers)
@@ -126,6 +134,9 @@ func WithVPCHeader(name string, peers ...netip.Prefix) Option {
 		}
 		if !validHeaderName(name) {
 			return fmt.Errorf("%q is not the name of a header", name)
+		}
+		if sameName(name, "host") || readsCredential(name) {
+			return fmt.Errorf("the header %q holds something else than a VPC id", name)
 		}
 		return g.vpc.set(vpcSource{from: vpcHeader, header: http.CanonicalHeaderKey(name), trusted: trusted})
 	}

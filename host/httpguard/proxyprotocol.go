@@ -60,7 +60,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err == nil && l.guard.balancers.contain(from.Addr().Unmap().WithZone("")) {
 			return &connection{
 				Conn: proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE),
-					proxyproto.ValidateHeader(version2), proxyproto.SetReadHeaderTimeout(headerTimeout)),
+					proxyproto.ValidateHeader(tcpByVersion2), proxyproto.SetReadHeaderTimeout(headerTimeout)),
 				guard: l.guard,
 			}, nil
 		}
@@ -69,10 +69,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// version2 refuses headers of version 1, which cannot tell a VPC.
-func version2(h *proxyproto.Header) error {
+// tcpByVersion2 refuses headers of version 1, which cannot tell a VPC, and
+// those that name no TCP client: a UNIX socket may be called like an address.
+func tcpByVersion2(h *proxyproto.Header) error {
 	if h.Version != 2 {
 		return fmt.Errorf("a PROXY protocol header of version %d; it must be 2", h.Version)
+	}
+	if p := h.TransportProtocol; !h.Command.IsLocal() && p != proxyproto.TCPv4 && p != proxyproto.TCPv6 {
+		return fmt.Errorf("a PROXY protocol header of the family and protocol %#02x; it must be TCP over IPv4 or IPv6, 0x11 or 0x21", byte(p))
 	}
 	return nil
 }

@@ -54,6 +54,13 @@ func header(command, source, rest string) string {
 	return signature + command + family + withLength(string(ip.AsSlice())+string(to)+"\xc3\x50\x01\xbb"+rest)
 }
 
+// unixSocket is the header of a connection from a socket of that path.
+func unixSocket(path string) string {
+	const longest = 108
+	padded := path + strings.Repeat("\x00", longest-len(path))
+	return signature + commandV2 + "\x31" + withLength(padded+padded)
+}
+
 var balancer = httpguard.WithProxyProtocol(networks("127.0.0.0/8")...)
 
 func TestTheProxyProtocolNamesTheCaller(t *testing.T) {
@@ -144,6 +151,7 @@ func TestALocalConnectionIsTheLoadBalancersOwn(t *testing.T) {
 		header(localV2, "203.0.113.1", ""),
 		header(localV2, "192.168.0.7", vpcTLV(vpc)), // neither address nor VPC count
 		header(localV2, "203.0.113.1", "\xe1\xff"),
+		strings.Replace(unixSocket("203.0.113.1:80"), commandV2, localV2, 1),
 	} {
 		a := s.get(t, local, "/", signedBy(closed))
 		require.Equal(t, 403, a.StatusCode)
@@ -160,6 +168,10 @@ func TestAConnectionWithoutAHeaderIsNotServed(t *testing.T) {
 		"an unknown version":          strings.Replace(proxied("203.0.113.1"), commandV2, "\x31", 1) + request,
 		"an unknown command":          strings.Replace(proxied("203.0.113.1"), commandV2, "\x2f", 1) + request,
 		"an unknown family":           strings.Replace(proxied("203.0.113.1"), tcpOverIPv4, "\x51", 1) + request,
+		"a UNIX socket":               unixSocket("203.0.113.1:80") + request,
+		"a UNIX datagram socket":      strings.Replace(unixSocket("203.0.113.1:80"), "\x31", "\x32", 1) + request,
+		"UDP over IPv4":               strings.Replace(proxied("203.0.113.1"), tcpOverIPv4, "\x12", 1) + request,
+		"UDP over IPv6":               strings.Replace(proxied("2001:db8::7"), commandV2+tcpOverIPv6, commandV2+"\x22", 1) + request,
 		"no family":                   signature + commandV2 + "\x00\x00\x00" + request,
 		"an address that is cut off":  signature + commandV2 + tcpOverIPv4 + "\x00\x04\xcb\x00\x71\x01" + request,
 		"a length of much more":       signature + commandV2 + tcpOverIPv4 + "\xff\xff" + request,

@@ -68,20 +68,32 @@ func (g *Guard) attrs(r *http.Request, j *judgement) []slog.Attr {
 	if j.vpcID != "" {
 		attrs = append(attrs, slog.String("vpc_id", j.vpcID))
 	}
-	if j.claims == credential.One {
-		attrs = append(attrs, slog.String("access_key_id", abi.ShortID(j.claim.AccessKeyID)), slog.String("scheme", j.claim.Scheme.String()))
-	}
+	attrs = claimAttrs(attrs, j)
 	if of := revision(g.evaluator); of != "" {
 		attrs = append(attrs, slog.String("revision", string(of)))
 	}
-	attrs = append(attrs, slog.String("method", shortened(r.Method)), slog.String("host", shortened(r.Host)))
+	attrs = append(attrs, slog.String("method", denial.Cut(r.Method)), slog.String("host", denial.Cut(r.Host)))
 	if r.URL != nil {
-		attrs = append(attrs, slog.String("path", shortened(r.URL.Path)))
+		attrs = append(attrs, slog.String("path", denial.Cut(r.URL.Path)))
 	}
 	if id := r.Header.Get("X-Request-Id"); id != "" {
-		attrs = append(attrs, slog.String("request_id", shortened(id)))
+		attrs = append(attrs, slog.String("request_id", denial.Cut(id)))
 	}
 	return attrs
+}
+
+// claimAttrs tells the key id and where it was found, or what there could not be
+// read. That two ids are claimed is a reason of its own.
+func claimAttrs(attrs []slog.Attr, j *judgement) []slog.Attr {
+	switch {
+	case j.form:
+		return append(attrs, slog.String("place", "form body"))
+	case j.claims == credential.One:
+		attrs = append(attrs, slog.String("access_key_id", abi.ShortID(j.claim.AccessKeyID)))
+	case j.claims != credential.Unreadable:
+		return attrs
+	}
+	return append(attrs, slog.String("scheme", j.claim.Scheme.String()), slog.String("place", j.claim.Place.String()))
 }
 
 func decisionAttrs(attrs []slog.Attr, d *abi.Decision) []slog.Attr {

@@ -18,13 +18,15 @@ const (
 
 func TestEachRequestHasOneRecordThatSaysWhatBecameOfItAndWhy(t *testing.T) {
 	evaluator := native(t, policySet)
-	s := serve(t, evaluator, balancer, httpguard.WithVPCFromProxyProtocol(), httpguard.WithForwardedFor(networks("10.0.0.0/8")...))
+	s := serve(t, evaluator, balancer, httpguard.WithVPCFromProxyProtocol(), httpguard.WithFormBodyDenied(),
+		httpguard.WithForwardedFor(networks("10.0.0.0/8")...))
 	s.get(t, proxied("203.0.113.1"), "/a?x=y", signedBy(closed))
 	s.get(t, proxied("192.168.0.7", vpcTLV(vpc)), "/", signedBy(closed))
 	s.get(t, proxied("10.0.0.1"), "/", signedBy(closed), "X-Forwarded-For: 198.51.100.7", "X-Request-Id: 8906582E-0001")
 	s.get(t, proxied("203.0.113.1"), "/?AccessKeyId="+open, signedBy(closed))
 	s.get(t, proxied("203.0.113.1"), "/")
 	s.get(t, proxied("203.0.113.1"), "/?AccessKeyId=%zz")
+	s.get(t, proxied("203.0.113.1"), "/", signedBy(open), "Content-Type: multipart/form-data")
 
 	request := func(more map[string]any) map[string]any {
 		record := map[string]any{"method": "GET", "host": "ecs.example.com", "path": "/", "source_from": "PROXY", "source_ip": "203.0.113.1", "revision": string(evaluator.Revision())}
@@ -36,14 +38,17 @@ func TestEachRequestHasOneRecordThatSaysWhatBecameOfItAndWhy(t *testing.T) {
 	const short = "LTAI5t…0002"
 	require.Equal(t, []map[string]any{
 		request(map[string]any{"level": "DEBUG", "policy_level": "AccessKey", "msg": "keymoat: request allowed", "effect": "Allow", "reason": "Matched", "network": "Public",
-			"statement": 0.0, "entry": "203.0.113.0/24", "access_key_id": short, "scheme": "ACS3", "path": "/a"}),
+			"statement": 0.0, "entry": "203.0.113.0/24", "access_key_id": short, "scheme": "ACS3", "place": "header authorization", "path": "/a"}),
 		request(map[string]any{"level": "DEBUG", "policy_level": "AccessKey", "msg": "keymoat: request allowed", "effect": "Allow", "reason": "Matched", "network": "VPC",
-			"statement": 1.0, "entry": "192.168.0.0/16", "access_key_id": short, "scheme": "ACS3", "vpc_id": vpc, "source_ip": "192.168.0.7"}),
+			"statement": 1.0, "entry": "192.168.0.0/16", "access_key_id": short, "scheme": "ACS3", "place": "header authorization", "vpc_id": vpc, "source_ip": "192.168.0.7"}),
 		request(map[string]any{"level": "WARN", "policy_level": "AccessKey", "msg": "keymoat: request refused", "effect": "Deny", "reason": "SourceIPNotListed", "network": "Public",
-			"access_key_id": short, "scheme": "ACS3", "source_ip": "198.51.100.7", "source_from": "X-Forwarded-For", "request_id": "8906582E-0001"}),
+			"access_key_id": short, "scheme": "ACS3", "place": "header authorization", "source_ip": "198.51.100.7", "source_from": "X-Forwarded-For", "request_id": "8906582E-0001"}),
 		request(map[string]any{"level": "WARN", "policy_level": "None", "msg": "keymoat: request refused", "effect": "Deny", "reason": "AmbiguousAccessKey", "network": "Public"}),
 		request(map[string]any{"level": "DEBUG", "policy_level": "None", "msg": "keymoat: request allowed", "effect": "Allow", "reason": "NoAccessKey", "network": "Public"}),
-		request(map[string]any{"level": "WARN", "msg": "keymoat: request refused", "error": "InvalidAccessKeyId", "cause": "the request has no readable AccessKeyId"}),
+		request(map[string]any{"level": "WARN", "msg": "keymoat: request refused", "error": "InvalidAccessKeyId", "cause": "the request has no readable AccessKeyId",
+			"scheme": "RPC", "place": "query AccessKeyId"}),
+		request(map[string]any{"level": "WARN", "msg": "keymoat: request refused", "error": "InvalidAccessKeyId", "cause": "the request has no readable AccessKeyId",
+			"place": "form body"}),
 	}, s.log.all(t))
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
 )
 
 // source is the address that a request comes from.
@@ -72,7 +73,7 @@ func (f *forwarded) source(r *http.Request) (source, error) {
 	for i := len(lines) - 1; i >= 0 && f.trusted.contain(s.ip); i-- {
 		ip, bad := f.walk(lines[i], f.trusted)
 		if bad != nil {
-			return source{text: shortened(bad.entry), header: f.header}, fmt.Errorf("%s: %w", f.header, bad)
+			return source{text: denial.Cut(bad.entry), header: f.header}, fmt.Errorf("%s: %w", f.header, bad)
 		}
 		s = source{ip: ip, header: f.header}
 	}
@@ -84,16 +85,7 @@ func (f *forwarded) source(r *http.Request) (source, error) {
 type entryError struct{ entry string }
 
 func (e *entryError) Error() string {
-	return fmt.Sprintf("the entry %q is not an address", shortened(e.entry))
-}
-
-// shortened cuts what a caller sent, for messages and records.
-func shortened(s string) string {
-	const most = 255
-	if len(s) > most {
-		return s[:most]
-	}
-	return s
+	return fmt.Sprintf("the entry %q is not an address", denial.Cut(e.entry))
 }
 
 // walkList walks a line of X-Forwarded-For.

@@ -9,6 +9,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/denial"
 )
 
 // vpcSource says where the VPC id of a request comes from.
@@ -37,14 +38,28 @@ func (v *vpcSource) set(to vpcSource) error {
 }
 
 // withoutUntrustedHeader returns the request without a VPC header that its
-// sender is not believed with.
+// sender is not believed with, and without any that is spelt in another way:
+// the service may not tell it from the one that was judged.
 func (v *vpcSource) withoutUntrustedHeader(r *http.Request) (_ *http.Request, removed bool) {
-	if v.from != vpcHeader || r.Header[v.header] == nil || v.trusted.contain(peer(r)) {
+	if v.from != vpcHeader {
+		return r, false
+	}
+	believed := v.trusted.contain(peer(r))
+	var rest http.Header // a handler may not change the request that it got
+	for name := range r.Header {
+		if !sameName(name, v.header) || believed && name == v.header {
+			continue
+		}
+		if rest == nil {
+			rest = r.Header.Clone()
+		}
+		delete(rest, name)
+	}
+	if rest == nil {
 		return r, false
 	}
 	r = r.WithContext(r.Context())
-	r.Header = r.Header.Clone() // a handler may not change the request that it got
-	delete(r.Header, v.header)
+	r.Header = rest
 	return r, true
 }
 
@@ -67,7 +82,7 @@ func (v *vpcSource) idOf(r *http.Request) (string, error) {
 		case len(lines) == 0:
 			return "", nil
 		case len(lines) > 1 || !abi.ValidVPCID(lines[0]):
-			return "", fmt.Errorf("%s does not hold the id of one VPC: %q", v.header, shortened(strings.Join(lines, ", ")))
+			return "", fmt.Errorf("%s does not hold the id of one VPC: %q", v.header, denial.Cut(strings.Join(lines, ", ")))
 		}
 		return lines[0], nil
 	}
@@ -92,7 +107,7 @@ func vpcFromTLVs(tlvs []proxyproto.TLV) (id string, err error) {
 		case tlv.Value[0] != tlvVPCID:
 			other = true
 		case !abi.ValidVPCID(string(tlv.Value[1:])):
-			return "", fmt.Errorf("the TLV 0xE1 does not hold the id of a VPC: %q", shortened(string(tlv.Value[1:])))
+			return "", fmt.Errorf("the TLV 0xE1 does not hold the id of a VPC: %q", denial.Cut(string(tlv.Value[1:])))
 		case id != "" && id != string(tlv.Value[1:]):
 			return "", errors.New("two TLVs name different VPCs")
 		default:

@@ -1,7 +1,9 @@
 package httpguard_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,9 +42,9 @@ func TestAVPCHeaderIsBelievedFromNamedPeersAlone(t *testing.T) {
 func TestAVPCHeaderThatIsNotBelievedIsRemoved(t *testing.T) {
 	for _, mode := range [][]httpguard.Option{nil, {httpguard.ReportOnly()}} {
 		s := serve(t, native(t, policySet), append(mode, httpguard.WithVPCHeader("X-Vpc-Id", networks("10.0.0.0/8")...))...)
-		require.Equal(t, 200, s.get(t, "", "/", signedBy(open), "x-vpc-id: "+vpc, "X-VPC-ID: vpc-other", "X-Other: kept").StatusCode)
+		require.Equal(t, 200, s.get(t, "", "/", signedBy(open), "x-vpc-id: "+vpc, "X-VPC-ID: vpc-other", "X_Vpc_Id: "+vpc, "x-vpc_id: "+vpc, "X-Other: kept").StatusCode)
 		_, through := s.served()
-		require.NotContains(t, through.Header, "X-Vpc-Id")
+		require.NotContains(t, strings.ToLower(fmt.Sprint(through.Header)), "vpc")
 		require.Equal(t, "kept", through.Header.Get("X-Other"))
 		require.Equal(t, int64(1), s.counts.all()["keymoat.vpc_header.removed{}"])
 		require.Contains(t, s.log.String(), `"vpc_header_removed":true`)
@@ -55,6 +57,23 @@ func TestAVPCHeaderThatIsBelievedIsPassedOn(t *testing.T) {
 	_, through := s.served()
 	require.Equal(t, vpc, through.Header.Get("X-Vpc-Id"))
 	require.NotContains(t, s.counts.all(), "keymoat.vpc_header.removed{}")
+}
+
+func TestAnotherSpellingOfTheVPCHeaderIsBelievedFromNobody(t *testing.T) {
+	for name, other := range map[string]string{"X-Vpc-Id": "X_Vpc_Id", "x_vpc_id": "X-Vpc-Id", "X-Vpc_Id": "X_Vpc-Id"} {
+		s := serve(t, native(t, policySet), httpguard.WithVPCHeader(name, networks("127.0.0.0/8")...))
+		require.Equal(t, 200, s.get(t, "", "/", signedBy(open), other+": vpc-other", strings.ToUpper(name)+": "+vpc).StatusCode)
+		_, through := s.served()
+		require.Equal(t, []string{vpc}, through.Header[http.CanonicalHeaderKey(name)])
+		require.NotContains(t, through.Header, http.CanonicalHeaderKey(other))
+		require.Contains(t, s.log.String(), `"vpc_id":"`+vpc+`"`)
+
+		require.Equal(t, 200, s.get(t, "", "/", signedBy(open), other+": "+vpc).StatusCode)
+		_, through = s.served()
+		require.NotContains(t, strings.ToLower(fmt.Sprint(through.Header)), "vpc")
+		require.Contains(t, s.log.String(), `"network":"Public"`)
+		require.Equal(t, int64(2), s.counts.all()["keymoat.vpc_header.removed{}"])
+	}
 }
 
 func TestRemovingTheHeaderLeavesTheRequestOfTheServerAlone(t *testing.T) {

@@ -47,8 +47,12 @@ type file struct {
 	problem string
 }
 
-// racy is how long the time of a file may stand still while it changes.
-const racy = 2 * time.Second
+const (
+	// racy is how long the time of a file may stand still while it changes.
+	racy = 2 * time.Second
+	// small is what a file may have to be read each time, whatever its time says.
+	small = 1 << 20
+)
 
 // WatchVariable implements driver.Watcher.
 func (f *file) WatchVariable(context.Context, driver.State) (driver.State, time.Duration) {
@@ -56,7 +60,7 @@ func (f *file) WatchVariable(context.Context, driver.State) (driver.State, time.
 	if err != nil {
 		return f.failed(err), f.interval
 	}
-	if f.seen != nil && f.settled && os.SameFile(f.seen, info) && f.seen.ModTime().Equal(info.ModTime()) && f.seen.Size() == info.Size() {
+	if f.seen != nil && f.settled && info.Size() > small && os.SameFile(f.seen, info) && f.seen.ModTime().Equal(info.ModTime()) && f.seen.Size() == info.Size() {
 		return nil, f.interval
 	}
 	content, err := os.ReadFile(f.path)

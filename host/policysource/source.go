@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"sync"
 	"time"
 
@@ -53,9 +54,10 @@ type Source struct {
 	stop context.CancelFunc
 	done chan struct{}
 
-	// Of the document in force. Only whoever calls next uses them.
-	revision host.Revision
-	sum      [sha256.Size]byte
+	// Only whoever calls next uses these.
+	revision host.Revision     // of the document that was put in force last
+	sum      [sha256.Size]byte // of that document
+	told     map[string]bool   // the kinds of errors of the variable, until it can be read again
 
 	mu  sync.Mutex
 	err error
@@ -115,6 +117,9 @@ func Open(ctx context.Context, evaluator host.Evaluator, urlOfDocument string, o
 // Watch is Open for a variable of any driver, made with runtimevar.BytesDecoder
 // or StringDecoder. The variable is the source's from then on: Close closes it.
 func Watch(ctx context.Context, evaluator host.Evaluator, variable *runtimevar.Variable, opts ...Option) (*Source, error) {
+	if variable == nil {
+		return nil, errors.New("policysource: the variable is nil")
+	}
 	return watch(ctx, evaluator, variable, defaults(opts), func() {})
 }
 
@@ -128,10 +133,13 @@ func defaults(opts []Option) options {
 
 func watch(ctx context.Context, evaluator host.Evaluator, variable *runtimevar.Variable, o options, release func()) (*Source, error) {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Source{evaluator: evaluator, variable: variable, options: o, release: release, stop: stop, done: make(chan struct{})}
+	s := &Source{evaluator: evaluator, variable: variable, options: o, release: release, stop: stop, done: make(chan struct{}), told: map[string]bool{}}
 	var err error
 	s.changes, err = o.provider.Meter("github.com/keymoat/keymoat/host/policysource", metric.WithInstrumentationVersion(abi.Release)).
 		Int64Counter("keymoat.policy_source.changes", metric.WithUnit("{change}"), metric.WithDescription("Changes of the policy document, by what became of them."))
+	if evaluator == nil {
+		err = errors.New("the evaluator is nil")
+	}
 	if err == nil {
 		err = s.next(ctx)
 	}
@@ -143,7 +151,9 @@ func watch(ctx context.Context, evaluator host.Evaluator, variable *runtimevar.V
 	go func() {
 		defer close(s.done)
 		for watching.Err() == nil {
-			_ = s.next(watching) // it has been reported
+			if err := s.next(watching); errors.Is(err, runtimevar.ErrClosed) { // it has been reported, as all errors are
+				return
+			}
 		}
 	}()
 	return s, nil
@@ -176,8 +186,9 @@ func (s *Source) next(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return s.report(ctx, Change{Outcome: Unavailable, Err: fmt.Errorf("the policy document cannot be read: %w", err)})
+		return s.unavailable(ctx, fmt.Errorf("the policy document cannot be read: %w", err))
 	}
+	clear(s.told)
 	var document []byte
 	switch value := snapshot.Value.(type) {
 	case []byte:
@@ -190,9 +201,26 @@ func (s *Source) next(ctx context.Context) error {
 	return s.load(ctx, document)
 }
 
+// ports are what makes the errors of connections differ that are one and the same.
+var ports = regexp.MustCompile(`:[0-9]+`)
+
+// unavailable reports an error of the variable, unless it lasts. Of an outage with
+// ever new errors the first ones are reported, and that the variable is closed.
+func (s *Source) unavailable(ctx context.Context, err error) error {
+	const most = 20
+	kind := ports.ReplaceAllString(err.Error(), "")
+	if s.told[kind] || len(s.told) == most && !errors.Is(err, runtimevar.ErrClosed) {
+		return err
+	}
+	s.told[kind] = true
+	return s.report(ctx, Change{Outcome: Unavailable, Err: err})
+}
+
 func (s *Source) load(ctx context.Context, document []byte) error {
 	sum := sha256.Sum256(document)
-	if s.revision != "" && sum == s.sum { // after something else, or nothing, was there for a while
+	// After something else, or nothing, was there for a while. Somebody may have
+	// loaded other rules by hand meanwhile.
+	if sum == s.sum && s.inForce() {
 		return s.report(ctx, Change{Outcome: Loaded, Revision: s.revision})
 	}
 	// What has begun is brought to an end: Close waits for it.
@@ -209,6 +237,13 @@ func (s *Source) load(ctx context.Context, document []byte) error {
 		}
 	}
 	return s.report(ctx, change)
+}
+
+// inForce reports whether the evaluator says that the document is in force which
+// was put there last.
+func (s *Source) inForce() bool {
+	e, ok := s.evaluator.(interface{ Revision() host.Revision })
+	return ok && s.revision != "" && e.Revision() == s.revision
 }
 
 // report tells of a change, and returns its error.

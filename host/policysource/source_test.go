@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -196,6 +197,31 @@ func TestAFileIsInForceHoweverItChanges(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsWrittenOverWithTheSizeAndTheTimeItHadIsReadAgain(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before+strings.Repeat(" ", len(after)-len(before)))
+	long := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(path, long, long))
+	w := openURL(t, fileURL(path), policysource.WithInterval(100*time.Millisecond))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString(after)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, os.Chtimes(path, long, long))
+	w.loaded(t)
+	require.Equal(t, after, inForce(t, w.evaluator))
+}
+
+// Such a file is not read each time, but looked at.
+func TestALargeFileIsInForceWhenItChanges(t *testing.T) {
+	padding := strings.Repeat(" ", 2<<20)
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before+padding)
+	w := openURL(t, fileURL(path))
+	replace(t, path, after+padding)
+	w.loaded(t)
+	require.Equal(t, after, inForce(t, w.evaluator))
+}
+
 // A volume of a ConfigMap: a link to a link to a folder that is exchanged and removed.
 func TestAFolderBehindLinksMayBeExchanged(t *testing.T) {
 	dir := t.TempDir()
@@ -240,6 +266,18 @@ func TestABadDocumentIsReportedAndTheFormerRulesStay(t *testing.T) {
 func TestTheFormerDocumentAgainIsAllRightAgain(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
 	w := openURL(t, fileURL(path))
+	replace(t, path, bad)
+	w.refused(t, policysource.Refused)
+	replace(t, path, before)
+	w.loaded(t)
+	require.Equal(t, before, inForce(t, w.evaluator))
+}
+
+func TestTheFormerDocumentAgainIsLoadedAgainIfOtherRulesAreInForce(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	w := openURL(t, fileURL(path))
+	_, err := w.evaluator.Load(t.Context(), []byte(after)) // by hand
+	require.NoError(t, err)
 	replace(t, path, bad)
 	w.refused(t, policysource.Refused)
 	replace(t, path, before)
@@ -350,6 +388,84 @@ func TestAServerThatDoesNotAnswerIsReported(t *testing.T) {
 	w.loaded(t)
 }
 
+func TestAnErrorThatLastsIsToldOnce(t *testing.T) {
+	s := newSite(t, document(before))
+	w := openURL(t, s.URL)
+	const most = 30
+	var n atomic.Int32
+	s.now(func(rw http.ResponseWriter, r *http.Request) {
+		if n.Add(1) > most {
+			document(after)(rw, r)
+			return
+		}
+		c, _, err := http.NewResponseController(rw).Hijack()
+		if err == nil {
+			err = c.(*net.TCPConn).SetLinger(0)
+		}
+		if err == nil {
+			err = c.Close() // which resets it; the client's error names its port
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	told := map[string]bool{}
+	for c := w.next(t); c.Outcome != policysource.Loaded; c = w.next(t) {
+		require.Equal(t, policysource.Unavailable, c.Outcome)
+		text := regexp.MustCompile(`:\d+`).ReplaceAllString(c.Err.Error(), "")
+		require.NotContains(t, told, text)
+		told[text] = true
+	}
+	require.NotEmpty(t, told)
+	require.Less(t, len(told), most/2)
+	require.Equal(t, len(told), strings.Count(w.log.String(), "the former rules stay"))
+	require.Equal(t, after, inForce(t, w.evaluator))
+
+	s.now(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+	w.refused(t, policysource.Unavailable)
+	s.now(document(after))
+	w.loaded(t)
+	s.now(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+	w.refused(t, policysource.Unavailable) // another outage
+}
+
+func TestOfAnOutageWithEverNewErrorsSomeAreTold(t *testing.T) {
+	s := newSite(t, document(before))
+	w := openURL(t, s.URL)
+	const many = 50
+	var n atomic.Int32
+	s.now(func(rw http.ResponseWriter, r *http.Request) {
+		if i := int(n.Add(1)); i <= many {
+			rw.WriteHeader(http.StatusInternalServerError + i)
+		} else {
+			document(after)(rw, r)
+		}
+	})
+	for range 20 {
+		require.Equal(t, policysource.Unavailable, w.next(t).Outcome)
+	}
+	require.Equal(t, policysource.Loaded, w.next(t).Outcome)
+}
+
+func TestAVariableThatSomebodyClosesEndsTheWatch(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	require.NoError(t, bucket.WriteAll(t.Context(), "policies.json", []byte(before), nil))
+	running := runtime.NumGoroutine()
+	variable, err := blobvar.OpenVariable(bucket, "policies.json", runtimevar.BytesDecoder, &blobvar.Options{WaitDuration: time.Millisecond})
+	require.NoError(t, err)
+	w := open(t, func(e host.Evaluator, opts ...policysource.Option) (*policysource.Source, error) {
+		return policysource.Watch(t.Context(), e, variable, opts...)
+	})
+	require.NoError(t, variable.Close())
+	require.ErrorIs(t, w.refused(t, policysource.Unavailable), runtimevar.ErrClosed)
+	for deadline := time.Now().Add(wait); runtime.NumGoroutine() > running; runtime.Gosched() {
+		require.True(t, time.Now().Before(deadline), "something still runs")
+	}
+	require.Empty(t, w.changes)
+	require.Equal(t, before, inForce(t, w.evaluator))
+}
+
 func TestAnObjectInABucket(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
 	defer bucket.Close()
@@ -419,6 +535,10 @@ func TestWhatCannotBeInForceIsNotOpened(t *testing.T) {
 	}
 	_, err := policysource.Open(t.Context(), host.NewNative(), fileURL(good), policysource.WithInterval(0))
 	require.ErrorContains(t, err, "interval")
+	_, err = policysource.Open(t.Context(), nil, fileURL(good))
+	require.ErrorContains(t, err, "policysource: the evaluator is nil")
+	_, err = policysource.Watch(t.Context(), host.NewNative(), nil)
+	require.ErrorContains(t, err, "policysource: the variable is nil")
 }
 
 func TestAVariableMustHoldBytes(t *testing.T) {

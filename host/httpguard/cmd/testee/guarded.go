@@ -31,6 +31,7 @@ type guarded struct {
 type configuration struct {
 	service, accountID string
 	denyMissing        bool
+	denyForms          bool
 }
 
 func newGuarded(e host.Evaluator) *guarded {
@@ -53,7 +54,7 @@ func (g *guarded) Authorize(_ context.Context, r abi.HTTPRequest) (abi.Decision,
 	if r.Action != "" || r.Protocol != "" {
 		return abi.Decision{}, inexpressible("a guard is not told the action or the protocol")
 	}
-	c := configuration{r.Service, r.AccountID, r.DenyMissingAccessKey}
+	c := configuration{r.Service, r.AccountID, r.DenyMissingAccessKey, r.DenyFormBody}
 	s := g.sites[c]
 	if s == nil {
 		var err error
@@ -108,6 +109,9 @@ func newSite(e host.Evaluator, c configuration) (*site, error) {
 	}
 	if c.denyMissing {
 		opts = append(opts, httpguard.DenyMissingAccessKey())
+	}
+	if c.denyForms {
+		opts = append(opts, httpguard.WithFormBodyDenied())
 	}
 	guard, err := httpguard.New(e, opts...)
 	if err != nil {
