@@ -3,13 +3,14 @@
 ;; letter of the AccessKeyId:
 ;;   T trap   L loop without end   X proc_exit   Z the word 0   S status 77
 ;;   B bit 57   R reason 13   P 33 bits of an IPv4 address   W 129 bits
-;;   any other letter: Allow if the image says A, else Deny
-;; keymoat_explain points outside of its memory, keymoat_authorize ends as its
+;;   C counts to ten millions, and then as any other letter:
+;;   Allow if the image says A, else Deny
+;; keymoat_explain does as the letters say and then points outside of its memory, keymoat_authorize ends as its
 ;; flags say, keymoat_evaluate_batch answers with too few words.
 (module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 4)
+  (memory (export "memory") 32)
   (global $image (mut i32) (i32.const 0))
   (global $result (mut i64) (i64.const 0))
   (data (i32.const 64) "panic: on purpose\n")
@@ -23,7 +24,7 @@
   (func (export "keymoat_compile") (param i32 i32) (result i32) (i32.const 9))
   (func (export "keymoat_validate") (param i32 i32) (result i32) (i32.const 9))
   (func (export "keymoat_request_buffer") (result i32) (i32.const 4096))
-  (func $word (param $letter i32) (result i64)
+  (func $word (param $letter i32) (result i64) (local $count i32)
     (if (i32.eqz (global.get $image)) (then (return (i64.const 1))))
     ;; Like the real one, after a trap it looks usable and answers wrong.
     (if (i32.or (i32.eq (local.get $letter) (i32.const 84))
@@ -32,6 +33,9 @@
     (if (i32.eq (local.get $letter) (i32.const 84)) (then
       (drop (call $write (i32.const 2) (i32.const 32) (i32.const 1) (i32.const 48))) (unreachable)))
     (if (i32.eq (local.get $letter) (i32.const 76)) (then (loop $again (br $again))))
+    (if (i32.eq (local.get $letter) (i32.const 67)) (then (loop $again
+      (local.set $count (i32.add (local.get $count) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $count) (i32.const 10000000))))))
     (if (i32.eq (local.get $letter) (i32.const 88)) (then (call $exit (i32.const 3))))
     (if (i32.eq (local.get $letter) (i32.const 90)) (then (return (i64.const 0))))
     (if (i32.eq (local.get $letter) (i32.const 83)) (then (return (i64.const 77))))
@@ -48,7 +52,8 @@
     (global.set $result (i64.const 0x0000010000000008)) (i32.const 0))
   (func (export "keymoat_evaluate_json") (param i32 i32) (result i32) (i32.const 9))
   (func (export "keymoat_explain") (param i32 i32) (result i32)
-    (global.set $result (i64.const 0x0003fff000000011)) (i32.const 0))
+    (drop (call $word (i32.load8_u offset=17 (local.get 0))))
+    (global.set $result (i64.const 0x001ffff000000011)) (i32.const 0))
   (func (export "keymoat_authorize") (param i32 i32) (result i64)
     (call $word (i32.load8_u offset=28 (local.get 0))))
   (func (export "keymoat_result") (result i64) (global.get $result))

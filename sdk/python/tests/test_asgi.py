@@ -127,6 +127,15 @@ def test_websockets_are_judged_too(evaluator: Evaluator) -> None:
         assert json.loads(refused.value.response.body or b"{}")["Code"] == "InvalidAccessKeyId.AccessPolicyDenied"
 
 
+def test_forms_are_refused_where_that_is_asked_for(evaluator: Evaluator) -> None:
+    form = {**OPEN, "Content-Type": "multipart/form-data; boundary=x"}
+    with serving(Guard(evaluator, deny_form_body=True)) as port:
+        assert get(port, headers=OPEN)[0] == 200
+        assert json.loads(get(port, headers=form)[1])["Code"] == "InvalidAccessKeyId"
+    with serving(Guard(evaluator)) as port:
+        assert get(port, headers=form)[0] == 200
+
+
 def run(guard: Guard, scope: dict[str, Any]) -> list[Message]:
     """Put a connection to the middleware without a server, for what servers do not send."""
     sent: list[Message] = []

@@ -80,6 +80,38 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, compilations: list[bytes], d
     assert compilations == [WASM, WASM], "the good file is not kept"
 
 
+def test_what_nobody_has_used_for_a_month_goes_when_a_new_guest_is_written(tmp_path: Path) -> None:
+    directory = tmp_path / "keymoat"
+    module(directory)
+    [current] = directory.iterdir()
+    key, rest = "0123456789abcdef" * 2, current.name[32:]
+    old = [f"{key}{rest}", f"{key}-wasmtime-49.0.0-linux-x86_64.module", ".module-abc_123z"]
+    in_use, others = f"{key[::-1]}{rest}", ["notes.module", "x.txt", f"{key}.module", f"{key}{rest}.bak"]
+    month = 31 * 24 * 3600
+    for name in (*old, in_use, *others):
+        (directory / name).write_bytes(b"")
+        if name != in_use:
+            os.utime(directory / name, (0, current.stat().st_mtime - month))
+    (directory / f"{key[1:]}0{rest}").symlink_to(directory / "x.txt")
+    kept = {file.name for file in directory.iterdir()} - set(old)
+
+    module(directory)  # reads the current one, and does not look at others
+    assert {file.name for file in directory.iterdir()} == kept | set(old)
+    current.unlink()
+    module(directory)
+    assert {file.name for file in directory.iterdir()} == kept
+
+
+def test_reading_a_guest_says_that_it_is_in_use(tmp_path: Path) -> None:
+    directory = tmp_path / "keymoat"
+    module(directory)
+    [file] = directory.iterdir()
+    written = file.stat().st_mtime
+    os.utime(file, (0, 0))
+    module(directory)
+    assert file.stat().st_mtime >= written
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
 @pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
 def test_a_directory_that_others_may_use_is_not_used(

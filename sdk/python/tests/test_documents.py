@@ -6,6 +6,8 @@ import gzip
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -31,6 +33,24 @@ def test_the_package_is_the_wheel_with_the_guest_of_the_go_host() -> None:
     assert keymoat.__version__ == metadata.version("keymoat")
     for name in keymoat.__all__:
         assert hasattr(keymoat, name)
+
+
+def test_the_sdist_makes_the_same_wheel(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
+    subprocess.run([*build, "-t", "sdist"], cwd=ROOT / "sdk/python", check=True, capture_output=True)
+    [sdist] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / sdist.name.removesuffix(".tar.gz")
+    subprocess.run([*build, "-t", "wheel"], cwd=source, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as made:
+        files = {i.filename: i.CRC for i in made.infolist()}
+        dist_info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
+        assert made.read(f"{dist_info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    [installed] = (ROOT / "build/python").glob("*.whl")
+    with zipfile.ZipFile(installed) as made:
+        assert files == {i.filename: i.CRC for i in made.infolist()}
 
 
 def test_the_first_example_of_the_readme_prints_a_decision_and_its_reason() -> None:

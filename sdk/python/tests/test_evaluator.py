@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from keymoat import (
     Options,
     Reason,
     Request,
+    TooLargeError,
 )
 
 
@@ -86,7 +87,17 @@ def test_an_address_is_read_in_every_form(evaluator: Evaluator, source: Any, ent
         (Request(LISTED, "203.0.113.1", service="\ud800"), InvalidRequestError),
         (Request(LISTED, "203.0.113.1", vpc_id=b"vpc-a"), InvalidRequestError),  # type: ignore[arg-type]
         (Request(LISTED, "203.0.113.1", action=7), InvalidRequestError),  # type: ignore[arg-type]
-        (Request(LISTED, None), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, "203.0.113.1", service=0), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, "203.0.113.1", account_id=b""), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, IPv4Address("203.0.113.1"), vpc_id=b""), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, IPv4Address("203.0.113.1"), protocol=False), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, 3405803777), InvalidRequestError),  # type: ignore[arg-type]
+        (Request(LISTED, None), InvalidSourceIpError),  # type: ignore[arg-type]
+        (Request(None, "203.0.113.1"), InvalidAccessKeyIdError),  # type: ignore[arg-type]
+        (Request(LISTED, ip_interface("203.0.113.1/24")), InvalidSourceIpError),
+        (Request(LISTED, ip_interface("2001:db8::1/32")), InvalidSourceIpError),
+        (Request("LTAI\ud800", "203.0.113.1"), InvalidAccessKeyIdError),
+        (Request(LISTED, "203.0.113.1\udc00"), InvalidSourceIpError),
         (Request(b"LTAI5tExample0000000001", "203.0.113.1"), InvalidRequestError),  # type: ignore[arg-type]
     ],
 )
@@ -109,6 +120,72 @@ def test_a_request_that_cannot_be_read_is_an_error_alone_and_in_a_batch(
 
     with pytest.raises(error):
         evaluator.explain(request_)
+
+
+@pytest.mark.parametrize("field", ["vpc_id", "account_id", "service", "action", "protocol"])
+@pytest.mark.parametrize("source", ["203.0.113.1", IPv4Address("203.0.113.1")])
+def test_none_is_an_absent_field(evaluator: Evaluator, field: str, source: Any) -> None:
+    plain, request = Request(LISTED, source), Request(LISTED, source, **{field: None})
+    assert request.to_dict() == plain.to_dict()
+    expected = evaluator.evaluate(plain)
+    assert expected.reason is Reason.MATCHED
+    assert evaluator.evaluate(request) == expected
+    assert evaluator.evaluate_many([plain, request]) == [expected] * 2
+    assert evaluator.explain(request).decision == expected
+    http = HttpRequest(f"/?AccessKeyId={LISTED}", source, **{field: None})  # type: ignore[arg-type]
+    assert evaluator.authorize(http) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"headers": {"Authorization": "OSS a:b"}}, InvalidRequestError),
+        ({"headers": [("Authorization", 1)]}, InvalidRequestError),
+        ({"headers": ["ab"]}, InvalidRequestError),
+        ({"headers": iter([("Authorization", "OSS a:b")])}, InvalidRequestError),
+        ({"target": 1}, InvalidRequestError),
+        ({"service": 0}, InvalidRequestError),
+        ({"deny_form_body": "false"}, InvalidRequestError),
+        ({"deny_missing_access_key": 0}, InvalidRequestError),
+        ({"source_ip": ip_interface("203.0.113.1/24")}, InvalidSourceIpError),
+        ({"source_ip": None}, InvalidSourceIpError),
+    ],
+)
+def test_an_http_request_that_cannot_be_read_is_an_error(
+    evaluator: Evaluator, fields: dict[str, Any], error: type[KeymoatError]
+) -> None:
+    request = HttpRequest(**{"target": f"/?AccessKeyId={LISTED}", "source_ip": "203.0.113.1", **fields})
+    with pytest.raises(error) as e:
+        evaluator.authorize(request)
+    assert type(e.value) is error
+
+
+def test_an_http_request_has_16_mib_at_most(evaluator: Evaluator) -> None:
+    limit = 16 << 20
+    besides = 24 + 4 + 4 + 8 + len("padding")  # header, length of the target, number of headers and lengths of one
+    target, source = f"/?AccessKeyId={LISTED}", IPv4Address("203.0.113.1")
+    for over in (0, 1):
+        padding = "x" * (limit + over - besides - len(target))
+        for request in (
+            HttpRequest(target, source, [("padding", padding)]),
+            HttpRequest(f"{target}&{padding}", source, [("paddin", "")]),
+        ):
+            if over:
+                with pytest.raises(TooLargeError, match="16777216 bytes at most") as e:
+                    evaluator.authorize(request)
+                assert e.value.code == "TooLarge"
+            else:
+                assert evaluator.authorize(request).allowed
+
+
+def test_a_form_is_refused_if_that_is_asked_for(evaluator: Evaluator) -> None:
+    for kind in ("application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=x"):
+        request = HttpRequest(f"/?AccessKeyId={LISTED}", "203.0.113.1", [("Content-Type", kind)])
+        assert evaluator.authorize(request).allowed
+        with pytest.raises(InvalidAccessKeyIdError):
+            evaluator.authorize(dataclasses.replace(request, deny_form_body=True))
+    other = HttpRequest(f"/?AccessKeyId={LISTED}", "203.0.113.1", [("Content-Type", "text/xml")], deny_form_body=True)
+    assert evaluator.authorize(other).allowed
 
 
 def test_fields_of_any_length_reach_the_guest_as_they_are(evaluator: Evaluator) -> None:
@@ -192,6 +269,8 @@ def test_authorize_takes_requests_of_any_size(evaluator: Evaluator) -> None:
 
 def test_with_nothing_loaded_or_after_close_every_call_is_an_error() -> None:
     request, http = Request(LISTED, "203.0.113.1"), HttpRequest("/", "203.0.113.1")
+    with pytest.raises(NotLoadedError):
+        Evaluator().evaluate_many([])  # the first call that needs a buffer, and with nothing in it
     evaluator = Evaluator()
     assert evaluator.revision is None
     for call in (
@@ -264,6 +343,7 @@ def test_validate_reports_everything() -> None:
     assert [(f.code, f.pointer) for f in report.errors] == [(FindingCode.INVALID_ENTRY, "/Statements/0/IPList/1")]
     assert {f.code for f in report.warnings} == {FindingCode.HOST_BITS, FindingCode.PRIVATE_ADDRESS}
     assert keymoat.validate(POLICY_SET).valid
+    assert keymoat.validate("").errors[0].code is FindingCode.SYNTAX
     assert keymoat.validate("{").errors[0].code is FindingCode.SYNTAX
     assert keymoat.validate('{"Accounts":[{"AccountId":"\ud800"}]}').errors[0].code is FindingCode.SYNTAX
 
@@ -292,6 +372,10 @@ def test_json_nested_100_000_levels_deep_is_refused_and_does_no_harm(evaluator: 
         b'\xef\xbb\xbf{"AccessKeyId":"a","SourceIp":"203.0.113.1"}',
         b'{"AccessKeyId":"a\xff","SourceIp":"203.0.113.1"}',
         '{"AccessKeyId":NaN}',
+        '{"AccessKeyId":"a\\ud800","SourceIp":"203.0.113.1"}',
+        '{"Target":"/","SourceIp":"203.0.113.1","Headers":[{"Name":"a","Value":"\\ud800"}]}',
+        '{"Target":"/","SourceIp":"203.0.113.1","DenyFormBody":1}',
+        '{"Target":"/","SourceIp":"203.0.113.1","DenyFormBody":null}',
         "[" * 100_000,
     ],
 )
@@ -309,6 +393,24 @@ def test_requests_are_read_from_json_as_they_are_written() -> None:
         '{"Target":"/","SourceIp":"::1","Headers":[{"Name":"A","Value":"b"}],"DenyMissingAccessKey":true}'
     )
     assert http == HttpRequest("/", "::1", (("A", "b"),), deny_missing_access_key=True)
+    http = HttpRequest.from_json('{"Target":"/","SourceIp":"::1","DenyFormBody":true}')
+    assert http == HttpRequest("/", "::1", deny_form_body=True)
+
+
+@pytest.mark.parametrize("document", [5, {}, None, ["{}"]])
+def test_what_is_neither_text_nor_bytes_is_no_document(evaluator: Evaluator, document: Any) -> None:
+    for call in (
+        evaluator.load,
+        Evaluator.from_json,
+        keymoat.compile,
+        keymoat.validate,
+        Request.from_json,
+        HttpRequest.from_json,
+    ):
+        with pytest.raises(TypeError):
+            call(document)
+    for same in (bytearray(POLICY_SET.encode()), memoryview(POLICY_SET.encode())):
+        assert evaluator.load(same) == evaluator.revision  # type: ignore[arg-type]
 
 
 def test_values_cannot_be_changed(evaluator: Evaluator) -> None:

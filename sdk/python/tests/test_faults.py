@@ -36,6 +36,11 @@ def faulty(image: bytes, instances: int = 1) -> Evaluator:
     )
 
 
+def many_keys() -> str:
+    keys = [{"AccessKeyId": f"k{i}", "AccessKeyPolicy": policy(public(f"203.0.113.{i % 256}"))} for i in range(40_000)]
+    return json.dumps({"Version": 1, "Accounts": [{"AccountId": "1", "AccessKeys": keys}]})
+
+
 def call_evaluate(e: Evaluator, letter: str) -> object:
     return e.evaluate(Request(letter, "203.0.113.1"))
 
@@ -48,11 +53,15 @@ def call_authorize(e: Evaluator, letter: str) -> object:
     return e.authorize(HttpRequest(letter, ip_address("203.0.113.1")))
 
 
-@pytest.mark.parametrize("call", [call_evaluate, call_many, call_authorize])
+def call_explain(e: Evaluator, letter: str) -> object:
+    return e.explain(Request(letter, "203.0.113.1"))
+
+
+@pytest.mark.parametrize("call", [call_evaluate, call_many, call_authorize, call_explain])
 @pytest.mark.parametrize(
     ("letter", "error", "message"),
     [
-        ("T", TrapError, "unreachable"),
+        ("T", TrapError, "panic: on purpose"),
         ("L", WorkLimitError, "all fuel consumed"),
         ("X", TrapError, "exit"),
     ],
@@ -127,7 +136,7 @@ def test_an_answer_outside_of_the_memory_or_too_short_is_an_error() -> None:
     with pytest.raises(TrapError, match="2 requests with 1 words"):
         evaluator.evaluate_many([Request("a", "203.0.113.1")] * 2)
     with pytest.raises(TrapError, match="outside of its memory"):
-        evaluator.authorize(HttpRequest("a", "203.0.113.1", [("padding", "x" * 300_000)]))
+        evaluator.authorize(HttpRequest("a", "203.0.113.1", [("padding", "x" * 3_000_000)]))
     assert evaluator.evaluate(Request("a", "203.0.113.1")).allowed
 
 
@@ -135,7 +144,7 @@ def test_an_answer_outside_of_the_memory_or_too_short_is_an_error() -> None:
     ("old", "new"),
     [
         ('"wasi_snapshot_preview1" "fd_write"', '"env" "fd_write"'),
-        ('(memory (export "memory") 4)', "(memory 4)"),
+        ('(memory (export "memory") 32)', "(memory 32)"),
         ('(func (export "keymoat_explain")', '(func (export "keymoat_explain_x")'),
         ('(export "keymoat_alloc") (param i32)', '(export "keymoat_alloc") (param i64)'),
         ("(i32.const 0x10000)", "(i32.const 0x20000)"),
@@ -165,13 +174,75 @@ def test_a_call_that_takes_too_much_work_is_stopped_in_the_real_guest(
         assert evaluator.evaluate(request) == before
 
 
-def test_what_does_not_fit_the_memory_is_refused_and_the_old_rules_stay() -> None:
-    evaluator = Evaluator.from_json(POLICY_SET, Options(memory_limit=16 << 20))
-    keys = [{"AccessKeyId": f"k{i}", "AccessKeyPolicy": policy(public(f"203.0.113.{i % 256}"))} for i in range(40_000)]
-    large = json.dumps({"Version": 1, "Accounts": [{"AccountId": "1", "AccessKeys": keys}]})
-    with pytest.raises(KeymoatError) as e:
-        evaluator.load(large)
-    assert isinstance(e.value, (TrapError, TooLargeError))
+@pytest.mark.parametrize("call", [call_evaluate, call_many, call_authorize, call_explain])
+def test_the_work_of_a_call_is_limited_alike_whatever_is_loaded(
+    call: Callable[[Evaluator, str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator = faulty(ALLOWS + bytes(1_000_000))
+    monkeypatch.setattr(_guest, "BRIEF", 2_000_000)
+    monkeypatch.setattr(_guest, "LONG", 2_000_000)
+    for letter in "CL":
+        with pytest.raises(WorkLimitError):
+            call(evaluator, letter)
+
+
+def test_the_lock_of_the_interpreter_is_let_go_of_while_a_long_request_is_judged() -> None:
+    evaluator = faulty(ALLOWS)
+    assert evaluator._pool is not None
+    [instance] = evaluator._pool._idle
+    without_lock, called = instance._authorize_at_length, []
+
+    def recorded(*args: int) -> int:
+        called.append(args)
+        return without_lock(*args)
+
+    instance._authorize_at_length = recorded
+    for size in (100, 20_000):
+        evaluator.authorize(HttpRequest("a", ip_address("203.0.113.1"), [("padding", "x" * size)]))
+        assert len(called) == (size == 20_000)
+
+
+def test_a_trace_of_many_rules_has_the_work_that_their_revision_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Evaluator.from_json(many_keys()) as evaluator:
+        monkeypatch.setattr(_guest, "LONG", 50_000_000)  # a quarter of what the hash of this image takes
+        for _ in range(2):
+            assert evaluator.explain(Request("k7", "203.0.113.7")).revision == evaluator.revision
+
+
+def test_an_instance_that_has_grown_is_replaced_by_one_with_the_same_rules() -> None:
+    with Evaluator.from_json(POLICY_SET, Options(instances=1)) as evaluator:
+        pool = evaluator._pool
+        assert pool is not None
+        [first] = pool._idle
+        small = HttpRequest(f"/?AccessKeyId={LISTED}", "203.0.113.1")
+        large = HttpRequest(f"/?AccessKeyId={LISTED}", "203.0.113.1", [("padding", "x" * (15 << 20))])
+        least = first._memory.data_len(first._store)
+        evaluator.authorize(small)
+        assert list(pool._idle) == [first]
+        for _ in range(8):
+            assert evaluator.authorize(large).allowed
+            assert evaluator.authorize(small).allowed
+            [kept] = pool._idle
+            assert kept._memory.data_len(kept._store) <= least + (32 << 20)
+            assert kept._room <= 1 << 20, "the buffer for the large request is kept"
+        assert kept is not first
+
+
+def test_what_does_not_fit_the_memory_is_too_large_and_the_old_rules_stay() -> None:
+    options = Options(memory_limit=16 << 20)
+    evaluator = Evaluator.from_json(POLICY_SET, options)
+    large = many_keys()
+    image = keymoat.compile(large)
+    for call in (
+        lambda: evaluator.load(large),  # the guest has no memory to read it
+        lambda: evaluator.load(" " * (20 << 20)),  # the guest cannot take it in
+        lambda: keymoat.compile(large, options),
+        lambda: keymoat.validate(large, options),
+        lambda: Evaluator.from_image(image, Options(memory_limit=3 << 20)),
+    ):
+        with pytest.raises(TooLargeError, match="raise memory_limit") as e:
+            call()
+        assert e.value.code == "TooLarge"
     assert evaluator.evaluate(Request(LISTED, "203.0.113.1")).allowed
     with Evaluator.from_json(large) as unlimited:
         assert unlimited.evaluate(Request("k7", "203.0.113.7")).allowed

@@ -111,6 +111,10 @@ def test_a_second_key_cannot_hide(evaluator: Evaluator, target: str, headers: An
 def test_options_reach_the_evaluator(evaluator: Evaluator) -> None:
     assert code(Guard(evaluator), "192.0.2.1", key="") == ""
     assert code(Guard(evaluator, deny_missing_access_key=True), "192.0.2.1", key="") == DENIED
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    assert code(Guard(evaluator), "203.0.113.1", form) == ""
+    assert code(Guard(evaluator, deny_form_body=True), "203.0.113.1", form) == "InvalidAccessKeyId"
+    assert code(Guard(evaluator, deny_form_body=True), "203.0.113.1") == ""
     assert code(Guard(evaluator, vpc=VPC), "192.168.0.1") == ""
     assert code(Guard(evaluator, vpc=VPC), "203.0.113.1") == DENIED
     assert code(Guard(evaluator, service="eventbridge"), "192.0.2.1") == ""
@@ -157,13 +161,43 @@ def test_whatever_fails_refuses(report_only: bool, caplog: pytest.LogCaptureFixt
         ({"vpc": "AllowAllVPC"}, ValueError),
         ({"account": "a b"}, ValueError),
         ({"service": "x" * 256}, ValueError),
+        ({"service": ""}, ValueError),
+        ({"account": ""}, ValueError),
+        ({"vpc": ""}, ValueError),
+        ({"service": 0}, TypeError),
+        ({"account": b"1"}, TypeError),
+        ({"vpc": 0}, TypeError),
+        ({"forwarded_for": ip_network("10.0.0.0/8")}, TypeError),
+        ({"forwarded_for": [10]}, TypeError),
+        ({"deny_missing_access_key": None}, TypeError),
+        ({"deny_form_body": 1}, TypeError),
+        ({"report_only": "false"}, TypeError),
+        ({"evaluator": None}, TypeError),
     ],
 )
 def test_a_guard_is_not_made_with_options_that_cannot_be_meant(
     evaluator: Evaluator, options: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        Guard(evaluator, **options)
+        Guard(**{"evaluator": evaluator, **options})
+    assert code(Guard(evaluator, forwarded_for=None, service=None, account=None, vpc=None), "203.0.113.1") == ""
+
+
+def test_a_unix_socket_is_a_proxy_only_where_it_is_named(evaluator: Evaluator) -> None:
+    named = Guard(evaluator, forwarded_for=["unix:", "10.0.0.0/8"])
+    assert code(named, "", ("X-Forwarded-For", "203.0.113.1")) == ""
+    assert code(named, "", ("X-Forwarded-For", "203.0.113.1, 192.0.2.1")) == DENIED
+    assert code(named, "", ("X-Forwarded-For", "203.0.113.1, 10.0.0.1")) == ""
+    assert code(named, "", ("X-Forwarded-For", "nonsense")) == UNREADABLE
+    assert code(named, "") == UNREADABLE
+    assert code(named, "/run/socket", ("X-Forwarded-For", "203.0.113.1")) == UNREADABLE
+    assert code(named, "192.0.2.1", ("X-Forwarded-For", "203.0.113.1")) == DENIED
+    alone = Guard(evaluator, forwarded_for=["unix:"])
+    assert code(alone, "", ("X-Forwarded-For", "203.0.113.1")) == ""
+    assert code(alone, "", ("X-Forwarded-For", "203.0.113.1, 10.0.0.1")) == DENIED
+    assert code(alone, "203.0.113.1", ("X-Forwarded-For", "192.0.2.1")) == ""
+    for guard in (Guard(evaluator), Guard(evaluator, forwarded_for=["10.0.0.0/8"])):
+        assert code(guard, "", ("X-Forwarded-For", "203.0.113.1")) == UNREADABLE
 
 
 def test_networks_may_be_objects_have_host_bits_and_be_mapped(evaluator: Evaluator) -> None:

@@ -64,6 +64,15 @@ def test_behind_a_proxy_the_caller_is_who_the_proxy_names(evaluator: Evaluator) 
         assert get(port, headers=lines)[0] == 403
 
 
+def test_forms_are_refused_where_that_is_asked_for(evaluator: Evaluator) -> None:
+    form = {**OPEN, "Content-Type": "application/x-www-form-urlencoded"}
+    with serving(Guard(evaluator, deny_form_body=True)) as port:
+        assert get(port, headers=OPEN)[0] == 200
+        assert json.loads(get(port, headers=form)[1])["Code"] == "InvalidAccessKeyId"
+    with serving(Guard(evaluator)) as port:
+        assert get(port, headers=form)[0] == 200
+
+
 def test_bytes_that_are_no_text_are_judged_all_the_same(evaluator: Evaluator) -> None:
     environ: dict[str, Any] = {
         "PATH_INFO": "/\xff",

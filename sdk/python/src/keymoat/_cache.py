@@ -13,9 +13,11 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import stat
 import sys
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +26,11 @@ import wasmtime
 _log = logging.getLogger("keymoat")
 
 _DIGEST = hashlib.sha256().digest_size
+
+# Files of other versions, and those that a process left half written, go when a
+# new one is written and nobody has used them for so long.
+_UNUSED = 30 * 24 * 3600.0
+_OURS = re.compile(r"[0-9a-f]{32}-wasmtime-[\w.+-]+\.module|\.module-\w+", re.A)
 
 
 def default_dir() -> Path | None:
@@ -56,6 +63,7 @@ class Cache:
         made = wasmtime.Module(self._engine, wasm)
         try:
             _write(file, bytes(made.serialize()))
+            _drop_unused(file.parent)
         except OSError as err:
             _log.warning("keymoat: the compiled guest is not kept: %s", err)
         return made
@@ -86,10 +94,13 @@ class Cache:
             _log.warning("keymoat: %s is damaged, the guest is compiled anew", file)
             return None
         try:
-            return wasmtime.Module.deserialize(self._engine, code)
+            module = wasmtime.Module.deserialize(self._engine, code)
         except wasmtime.WasmtimeError as err:
             _log.info("keymoat: %s is of no use here, the guest is compiled anew: %s", file, err)
             return None
+        with contextlib.suppress(OSError):
+            os.utime(file)  # says that it is in use
+        return module
 
 
 def _make_private(directory: Path) -> None:
@@ -117,3 +128,13 @@ def _write(file: Path, code: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _drop_unused(directory: Path) -> None:
+    """Delete what this package wrote and has not used for long."""
+    for file in directory.iterdir():
+        if _OURS.fullmatch(file.name):
+            with contextlib.suppress(OSError):  # another process may have been quicker
+                found = file.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_mtime < time.time() - _UNUSED:
+                    file.unlink()

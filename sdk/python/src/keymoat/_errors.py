@@ -5,8 +5,9 @@ None of them is a decision: whoever gets one must refuse the call it was about.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keymoat._abi import STATUS_CODES, STATUS_TEXTS, Status
 
@@ -24,6 +25,11 @@ class KeymoatError(Exception):
         super().__init__(message)
         if code is not None:
             self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As all other classes are pickled. An exception is by default made anew
+        # from its message alone, and a pool of processes hangs if that fails.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class NotLoadedError(KeymoatError):
@@ -67,7 +73,7 @@ class InvalidImageError(KeymoatError):
 
 
 class TooLargeError(KeymoatError):
-    """The input is larger than the guest can hold."""
+    """The input is larger than a limit, or than the memory that the guest may take."""
 
     code = STATUS_CODES[Status.TOO_LARGE]
 

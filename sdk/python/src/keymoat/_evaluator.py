@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
+import wasmtime
+
 from keymoat import _guest
 from keymoat._abi import Status
 from keymoat._cache import default_dir
@@ -25,7 +27,7 @@ from keymoat._errors import (
     TrapError,
     error_of,
 )
-from keymoat._guest import Instance, Module
+from keymoat._guest import Instance
 from keymoat._pool import Pool
 from keymoat._report import Report, report_of
 from keymoat._request import HttpRequest, Request, encode, encode_all, encode_http
@@ -148,7 +150,7 @@ class Evaluator:
         """Judge a request and tell the way to the decision."""
         encode(request)  # refuses what is no text or too long, as evaluate does
         question = json.dumps(request.to_dict(), ensure_ascii=False).encode()
-        status, result = self._running().run(Instance.ask, "keymoat_explain", question)
+        status, result = self._running().run(Instance.explain, question)
         if status:
             raise _error(status, result)
         return trace_of(json.loads(result), request)
@@ -209,7 +211,7 @@ def compile(document: str | bytes, options: Options | None = None) -> bytes:  # 
     return _compile(_module(options), options, _utf8(document))
 
 
-def _compile(guest: Module, options: Options, document: bytes) -> bytes:
+def _compile(guest: wasmtime.Module, options: Options, document: bytes) -> bytes:
     # In an instance for this alone: reading a large document takes memory, of
     # which a guest gives nothing back.
     status, result = Instance(guest, options.memory_limit).ask("keymoat_compile", document)
@@ -218,13 +220,14 @@ def _compile(guest: Module, options: Options, document: bytes) -> bytes:
     return result
 
 
-def _module(options: Options) -> Module:
+def _module(options: Options) -> wasmtime.Module:
     return _guest.module(options.guest or _guest.embedded(), options.cache_dir)
 
 
 def _utf8(document: str | bytes) -> bytes:
     # A lone surrogate becomes bytes that are not UTF-8, which the guest refuses.
-    return document.encode("utf-8", "surrogatepass") if isinstance(document, str) else bytes(document)
+    # bytes() alone would make five zeros of the number 5.
+    return document.encode("utf-8", "surrogatepass") if isinstance(document, str) else bytes(memoryview(document))
 
 
 def _error(status: int, result: bytes) -> KeymoatError:

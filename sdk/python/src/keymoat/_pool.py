@@ -33,7 +33,7 @@ class Pool:
         self._changed = threading.Condition()
 
     def run(self, call: Callable[Concatenate[Instance, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call on an instance. One in which a call failed is not used again."""
+        """Make a call on an instance. One in which a call failed, or whose memory has outgrown, is not used again."""
         try:
             instance = self._idle.pop()
         except IndexError:
@@ -43,7 +43,10 @@ class Pool:
         except BaseException:
             self._lose()
             raise
-        self._give_back(instance)
+        if instance.outgrown:
+            self._lose()
+        else:
+            self._give_back(instance)
         return answer
 
     def add(self, instance: Instance) -> None:

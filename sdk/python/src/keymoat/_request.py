@@ -6,11 +6,25 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
-from keymoat._abi import HEADER_SIZE, HTTP_FLAG_DENY_MISSING, MAX_FIELD, SOURCE_NONE, SOURCE_TEXT
-from keymoat._errors import InvalidAccessKeyIdError, InvalidRequestError, InvalidSourceIpError, KeymoatError
+from keymoat._abi import (
+    HEADER_SIZE,
+    HTTP_FLAG_DENY_FORM_BODY,
+    HTTP_FLAG_DENY_MISSING,
+    MAX_FIELD,
+    MAX_HTTP_REQUEST_SIZE,
+    SOURCE_NONE,
+    SOURCE_TEXT,
+)
+from keymoat._errors import (
+    InvalidAccessKeyIdError,
+    InvalidRequestError,
+    InvalidSourceIpError,
+    KeymoatError,
+    TooLargeError,
+)
 
 Address = str | IPv4Address | IPv6Address
 
@@ -24,11 +38,12 @@ _NAMES = {
     "Protocol": "protocol",
 }
 _HTTP_NAMES = {"Target": "target", **{k: v for k, v in _NAMES.items() if k != "AccessKeyId"}}
+_FLAGS = {"DenyMissingAccessKey": "deny_missing_access_key", "DenyFormBody": "deny_form_body"}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call that is to be judged. An empty field is an absent one.
+    """A call that is to be judged. A field that is empty or None is an absent one.
 
     A source address given as text is read by the guest, so that every host
     reads alike what only looks like an address. A ``vpc_id`` makes the call
@@ -37,11 +52,11 @@ class Request:
 
     access_key_id: str
     source_ip: Address
-    vpc_id: str = ""
-    account_id: str = ""
-    service: str = ""
-    action: str = ""
-    protocol: str = ""
+    vpc_id: str | None = ""
+    account_id: str | None = ""
+    service: str | None = ""
+    action: str | None = ""
+    protocol: str | None = ""
 
     @classmethod
     def from_json(cls, document: str | bytes) -> Request:
@@ -51,7 +66,7 @@ class Request:
 
     def to_dict(self) -> dict[str, str]:
         """Return the request as documents spell it."""
-        return {name: str(value) for name, field in _NAMES.items() if (value := getattr(self, field)) != ""}
+        return {name: str(value) for name, field in _NAMES.items() if (value := getattr(self, field))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +76,30 @@ class HttpRequest:
     ``target`` is path and query as they were sent. ``headers`` are pairs of
     name and value; one that occurs twice is listed twice. Those that cannot
     carry a key id may be left out. Text is sent as UTF-8.
+
+    ``deny_missing_access_key`` denies a request that claims no key id.
+    ``deny_form_body`` makes one an error whose Content-Type is that of a form:
+    its body, which is not read, may claim an id.
     """
 
     target: str | bytes
     source_ip: Address
     headers: Sequence[tuple[str | bytes, str | bytes]] = ()
-    vpc_id: str = ""
-    account_id: str = ""
-    service: str = ""
-    action: str = ""
-    protocol: str = ""
+    vpc_id: str | None = ""
+    account_id: str | None = ""
+    service: str | None = ""
+    action: str | None = ""
+    protocol: str | None = ""
     deny_missing_access_key: bool = False
+    deny_form_body: bool = False
 
     @classmethod
     def from_json(cls, document: str | bytes) -> HttpRequest:
         """Read a request from JSON, strictly: an unknown or repeated name is an error."""
-        members = _object(_parse(document), [*_HTTP_NAMES, "Headers", "DenyMissingAccessKey"], "the request")
-        deny = members.pop("DenyMissingAccessKey", False)
-        if not isinstance(deny, bool):
-            raise InvalidRequestError("DenyMissingAccessKey must be true or false")
+        members = _object(_parse(document), [*_HTTP_NAMES, "Headers", *_FLAGS], "the request")
+        flags = {field: members.pop(name, False) for name, field in _FLAGS.items()}
+        if not all(isinstance(flag, bool) for flag in flags.values()):
+            raise InvalidRequestError(f"{' and '.join(_FLAGS)} must be true or false")
         listed = members.pop("Headers", [])
         if not isinstance(listed, list):
             raise InvalidRequestError("Headers must be a list")
@@ -87,19 +107,20 @@ class HttpRequest:
             raise InvalidRequestError("the request has no Target")
         headers = tuple(_header(h) for h in listed)
         fields: dict[str, Any] = {"source_ip": "", **_texts(members, _HTTP_NAMES)}
-        return cls(**fields, headers=headers, deny_missing_access_key=deny)
+        return cls(**fields, **flags, headers=headers)
 
 
 def _header(value: object) -> tuple[str, str]:
     members = _object(value, ("Name", "Value"), "a header")
-    if len(members) != 2 or not all(isinstance(v, str) for v in members.values()):
-        raise InvalidRequestError("a header must have a Name and a Value, both strings")
-    return members["Name"], members["Value"]
+    if len(members) != 2:
+        raise InvalidRequestError("a header must have a Name and a Value")
+    texts = _texts(members, {"Name": "Name", "Value": "Value"})
+    return texts["Name"], texts["Value"]
 
 
 def _parse(document: str | bytes) -> object:
     try:
-        text = document if isinstance(document, str) else bytes(document).decode()
+        text = document if isinstance(document, str) else str(document, "utf-8")
         return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as err:
         raise InvalidRequestError(f"the request is not JSON: {err}") from err
@@ -124,6 +145,7 @@ def _texts(members: dict[str, Any], names: dict[str, str]) -> dict[str, str]:
     for name, value in members.items():
         if not isinstance(value, str):
             raise InvalidRequestError(f"{name} must be a string")
+        _text(name, value)  # refuses half of a surrogate pair
     return {names[name]: value for name, value in members.items()}
 
 
@@ -171,11 +193,11 @@ def _quick(requests: Sequence[Request]) -> bytes:
     for r in requests:
         key, ip, vpc = r.access_key_id, r.source_ip, r.vpc_id
         account, service, action, protocol = r.account_id, r.service, r.action, r.protocol
-        # join, unlike a format, takes nothing but text: bytes or a number must
-        # not slip in with another length than was written.
-        if account or service or action or protocol:
+        # Nothing but text may slip in: join, unlike a format, takes nothing else,
+        # and what is not joined is compared, and not just asked for its truth.
+        if not account == service == action == protocol == "":
             head = f"{kinds[len(ip)]}{lengths[len(key)]}{lengths[len(vpc)]}{lengths[len(account)]}"  # type: ignore[arg-type]
-            rest = f"{lengths[len(service)]}{lengths[len(action)]}{lengths[len(protocol)]}{_ADDRESS}"
+            rest = f"{lengths[len(service)]}{lengths[len(action)]}{lengths[len(protocol)]}{_ADDRESS}"  # type: ignore[arg-type]
             parts += (head, rest, key, vpc, account, service, action, protocol, ip)
         else:
             parts += (f"{kinds[len(ip)]}{lengths[len(key)]}{lengths[len(vpc)]}{alone}", key, vpc, ip)  # type: ignore[arg-type]
@@ -183,20 +205,26 @@ def _quick(requests: Sequence[Request]) -> bytes:
 
 
 def _encode(r: Request) -> bytes:
-    key = _text("access_key_id", r.access_key_id)
-    if len(key) > MAX_FIELD:
-        raise InvalidAccessKeyIdError("the AccessKeyId is too long")
+    key = _field("access_key_id", r.access_key_id, InvalidAccessKeyIdError)
     return _pack(len(key), key, r)
 
 
 def encode_http(r: HttpRequest) -> bytes:
     """Return the binary form of an HTTP request."""
-    flags = HTTP_FLAG_DENY_MISSING if r.deny_missing_access_key else 0
+    flags = _flag("deny_missing_access_key", r.deny_missing_access_key, HTTP_FLAG_DENY_MISSING)
+    flags |= _flag("deny_form_body", r.deny_form_body, HTTP_FLAG_DENY_FORM_BODY)
     target = _bytes("target", r.target)
-    parts = [_pack(flags, b"", r), struct.pack("<I", len(target)), target, struct.pack("<I", len(r.headers))]
-    for name, value in r.headers:
-        n, v = _bytes("the name of a header", name), _bytes("the value of a header", value)
+    headers = () if r.headers is None else r.headers
+    if not isinstance(headers, Sequence):
+        raise InvalidRequestError(f"headers must be a sequence of pairs, not {type(headers).__name__}")
+    parts = [_pack(flags, b"", r), struct.pack("<I", len(target)), target, struct.pack("<I", len(headers))]
+    for pair in headers:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InvalidRequestError("a header must be a pair of name and value")
+        n, v = _bytes("the name of a header", pair[0]), _bytes("the value of a header", pair[1])
         parts += (struct.pack("<II", len(n), len(v)), n, v)
+    if sum(map(len, parts)) > MAX_HTTP_REQUEST_SIZE:
+        raise TooLargeError(f"an HTTP request has {MAX_HTTP_REQUEST_SIZE} bytes at most")
     return b"".join(parts)
 
 
@@ -216,32 +244,45 @@ def _pack(third: int, key: bytes, r: Request | HttpRequest) -> bytes:
 
 def _source(ip: Address) -> tuple[int, bytes, bytes]:
     """Return kind, text and bytes of a source address."""
+    if isinstance(ip, (IPv4Interface, IPv6Interface)):  # which ipaddress takes for addresses
+        raise InvalidSourceIpError(f"source_ip is an interface, {ip}: its address is its member ip")
     if isinstance(ip, IPv4Address):
         return 4, b"", ip.packed
     if isinstance(ip, IPv6Address) and ip.scope_id is None:
         return 6, b"", ip.packed
     # A zone is no part of an address; as text the guest refuses it.
-    text = _text("source_ip", str(ip) if isinstance(ip, IPv6Address) else ip)
-    if len(text) > MAX_FIELD:
-        raise InvalidSourceIpError("the source address is too long to be one")
+    text = _field("source_ip", str(ip) if isinstance(ip, IPv6Address) else ip, InvalidSourceIpError)
     return (SOURCE_TEXT, text, b"") if text else (SOURCE_NONE, b"", b"")
 
 
-def _field(name: str, value: str) -> bytes:
-    text = _text(name, value)
+def _field(name: str, value: str | None, error: type[InvalidRequestError] = InvalidRequestError) -> bytes:
+    if value is None:
+        return b""
+    text = _text(name, value, error)
     if len(text) > MAX_FIELD:
-        raise InvalidRequestError(f"{name} is longer than {MAX_FIELD} bytes")
+        raise error(f"{name} is longer than {MAX_FIELD} bytes")
     return text
 
 
-def _text(name: str, value: object) -> bytes:
+def _text(name: str, value: object, error: type[InvalidRequestError] = InvalidRequestError) -> bytes:
+    """Return the UTF-8 of a text. ``error`` is what one is that has none; another type is no request at all."""
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a str, not {type(value).__name__}")
     try:
         return value.encode()
     except UnicodeEncodeError as err:
-        raise InvalidRequestError(f"{name} is not text: {err.reason}") from err
+        raise error(f"{name} is not text: {err.reason}") from err
 
 
 def _bytes(name: str, value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else _text(name, value)
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a str or bytes, not {type(value).__name__}")
+    return _text(name, value)
+
+
+def _flag(name: str, value: bool | None, bit: int) -> int:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} must be True or False, not {type(value).__name__}")
+    return bit if value else 0

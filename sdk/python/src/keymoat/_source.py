@@ -23,28 +23,33 @@ class UnreadableError(ValueError):
         self.text = text
 
 
-class Proxies:
-    """Networks whose hosts are believed when they say, in X-Forwarded-For, for whom they ask."""
+UNIX = "unix:"  # stands for the Unix sockets that the server listens on
 
-    def __init__(self, networks: Iterable[str | IPv4Network | IPv6Network]) -> None:
-        self._networks = tuple(_network(n) for n in networks)
-        if not self._networks:
+
+class Proxies:
+    """Peers that are believed when they say, in X-Forwarded-For, for whom they ask."""
+
+    def __init__(self, peers: Iterable[str | IPv4Network | IPv6Network]) -> None:
+        listed = list(peers)
+        self._unix = UNIX in listed
+        self._networks = tuple(_network(p) for p in listed if p != UNIX)
+        if not listed:
             raise ValueError("name at least one network to believe")
 
-    def source(self, peer: IPAddress, lines: list[str]) -> IPAddress:
+    def source(self, peer: str, lines: list[str]) -> IPAddress:
         """Return the caller: the nearest address that is not of a proxy.
 
         The entries of all lines are read from right to left; each was written
         by the hop to its right. What lies beyond the caller is not looked at,
         since the caller wrote it.
         """
-        at = peer
+        at = None if self._unix and peer == "" else peer_of(peer)
         for line in reversed(lines):
             for entry in reversed(line.split(",")):
-                if not self._believes(at):
+                if at is not None and not self._believes(at):
                     return at
                 at = _entry(entry.strip(" \t"))
-        return at
+        return at or peer_of(peer)
 
     def _believes(self, ip: IPAddress) -> bool:
         return any(ip in network for network in self._networks)
@@ -79,6 +84,8 @@ def _address(text: str) -> IPAddress | None:
 
 
 def _network(value: str | IPv4Network | IPv6Network) -> IPNetwork:
+    if not isinstance(value, (str, IPv4Network, IPv6Network)):
+        raise TypeError(f"a network is a str or one of ipaddress, not {value!r}")
     network = ip_network(value, strict=False)
     if isinstance(network, IPv6Network) and network.overlaps(_MAPPED):
         mapped = network.network_address.ipv4_mapped

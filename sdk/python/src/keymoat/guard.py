@@ -43,9 +43,12 @@ class Refusal:
 class Guard:
     """Judges HTTP requests by an evaluator, which stays the caller's: it may load other rules at any time.
 
+    An option that is None is not set.
+
     forwarded_for
         The caller's address is in X-Forwarded-For, which these proxies append
-        to. Without it, or from anyone else, it is the connection's.
+        to. Without it, or from anyone else, it is the connection's. "unix:"
+        stands for whoever connects by a Unix socket, and has no address.
     service
         The service behind the guard, for exemptions.
     account
@@ -54,6 +57,9 @@ class Guard:
         The VPC that every request comes from. Without it all are public.
     deny_missing_access_key
         Refuses requests that claim no key id. Without it they pass.
+    deny_form_body
+        Refuses requests with the Content-Type of a form: the application may
+        take a key id from there, which the guard does not read.
     report_only
         Logs what would be refused and lets it through. A fault of this side,
         such as an evaluator that fails, refuses all the same.
@@ -64,26 +70,36 @@ class Guard:
         evaluator: Evaluator,
         *,
         forwarded_for: Iterable[str | IPv4Network | IPv6Network] | None = None,
-        service: str = "",
-        account: str = "",
-        vpc: str = "",
+        service: str | None = None,
+        account: str | None = None,
+        vpc: str | None = None,
         deny_missing_access_key: bool = False,
+        deny_form_body: bool = False,
         report_only: bool = False,
     ) -> None:
-        if isinstance(forwarded_for, str):
-            raise TypeError("forwarded_for is a list of networks, not a string")
-        if len(service.encode()) > MAX_FIELD:
-            raise ValueError(f"a service has at most {MAX_FIELD} bytes")
-        if account and not _ACCOUNT.fullmatch(account):
+        if not isinstance(evaluator, Evaluator):
+            raise TypeError(f"a guard needs an Evaluator, not {evaluator!r}")
+        if isinstance(forwarded_for, (str, bytes, IPv4Network, IPv6Network)):
+            raise TypeError("forwarded_for is a list of networks, not one of them")
+        for text in (service, account, vpc):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"an option is a str or None, not {text!r}")
+        if service is not None and not 1 <= len(service.encode()) <= MAX_FIELD:
+            raise ValueError(f"a service has 1 to {MAX_FIELD} bytes")
+        if account is not None and not _ACCOUNT.fullmatch(account):
             raise ValueError(f"{account!r} cannot be the id of an account")
-        if vpc and not _VPC.fullmatch(vpc):
+        if vpc is not None and not _VPC.fullmatch(vpc):
             raise ValueError(f"{vpc!r} is not the id of a VPC")
+        for flag in (deny_missing_access_key, deny_form_body, report_only):
+            if not isinstance(flag, bool):  # the text "false" is true
+                raise TypeError(f"an option is True or False, not {flag!r}")
         self._evaluator = evaluator
         self._proxies = None if forwarded_for is None else Proxies(forwarded_for)
         self._service = service
         self._account = account
         self._vpc = vpc
         self._deny_missing = deny_missing_access_key
+        self._deny_form_body = deny_form_body
         self._report_only = report_only
 
     def judge(self, peer: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Refusal | None:
@@ -102,10 +118,11 @@ class Guard:
         source, problem = peer, ""
         decision = None
         try:
-            address = peer_of(peer)
-            if self._proxies is not None:
+            if self._proxies is None:
+                address = peer_of(peer)
+            else:
                 lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
-                address = self._proxies.source(address, lines)
+                address = self._proxies.source(peer, lines)
             source = str(address)
             decision = self._evaluator.authorize(
                 HttpRequest(
@@ -116,6 +133,7 @@ class Guard:
                     account_id=self._account,
                     service=self._service,
                     deny_missing_access_key=self._deny_missing,
+                    deny_form_body=self._deny_form_body,
                 )
             )
             if decision.allowed:
@@ -134,6 +152,6 @@ class Guard:
             problem=problem,
             reason=decision.reason if decision is not None else None,
             source_ip=source.encode("utf-8", "surrogateescape"),
-            vpc_id=self._vpc.encode(),
+            vpc_id=(self._vpc or "").encode(),
             request_id=next((value for name, value in headers if name == b"x-request-id"), b""),
         )

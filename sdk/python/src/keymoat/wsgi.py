@@ -44,8 +44,11 @@ def _target(environ: dict[str, Any]) -> bytes:
 
 
 def _headers(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    return [
+    headers = [
         (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in environ.items()
         if name.startswith("HTTP_")
     ]
+    if kind := environ.get("CONTENT_TYPE"):  # has a place of its own in an environ
+        headers.append((b"content-type", kind.encode("latin-1")))
+    return headers
