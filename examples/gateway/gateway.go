@@ -33,6 +33,7 @@ type configuration struct {
 	balancers netip.Prefix // load balancers that speak the PROXY protocol
 	upstream  *url.URL
 	policies  string // the file with the rules
+	denyForms bool   // a form may hold another key id than the one that is seen
 	logger    *slog.Logger
 	changed   func(policysource.Change)
 }
@@ -52,14 +53,17 @@ func start(ctx context.Context, c configuration) (_ *gateway, err error) {
 		policysource.WithLogger(c.logger), policysource.OnChange(c.changed)); err != nil {
 		return nil, err
 	}
-	guard, err := httpguard.New(g.engine,
+	options := []httpguard.Option{
 		httpguard.WithProxyProtocol(c.balancers),
 		httpguard.WithVPCFromProxyProtocol(),
 		httpguard.DenyMissingAccessKey(),
-		httpguard.WithFormBodyDenied(), // which may hold another key id
 		httpguard.WithDenial(denial.OpenAPI, 0),
 		httpguard.WithLogger(c.logger),
-	)
+	}
+	if c.denyForms {
+		options = append(options, httpguard.WithFormBodyDenied())
+	}
+	guard, err := httpguard.New(g.engine, options...)
 	if err != nil {
 		return nil, err
 	}

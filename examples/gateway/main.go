@@ -9,6 +9,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,9 +28,11 @@ import (
 )
 
 func main() {
+	denyForms := flag.Bool("deny-form-body", true, "refuse requests whose body is a form: a key id in there is not seen")
+	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := run(ctx, os.Stdout); err != nil {
+	if err := run(ctx, os.Stdout, *denyForms); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)
 	}
@@ -67,7 +70,7 @@ var scenes = []struct {
 	}},
 }
 
-func run(ctx context.Context, out io.Writer) (err error) {
+func run(ctx context.Context, out io.Writer, denyForms bool) (err error) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "the API has seen a call from %s", r.Header.Get("X-Forwarded-For"))
 	}))
@@ -96,6 +99,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		balancers: netip.MustParsePrefix("127.0.0.0/8"),
 		upstream:  upstream,
 		policies:  file,
+		denyForms: denyForms,
 		logger:    slog.New(slog.DiscardHandler), // slog.Default() would show each refusal
 		changed:   func(c policysource.Change) { changes <- c },
 	})
