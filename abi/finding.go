@@ -9,7 +9,8 @@ type Finding struct {
 }
 
 // Report is the outcome of validating a document. A document with errors
-// cannot be loaded; warnings are only told. The order is that of the document.
+// cannot be loaded; warnings are only told. What is wrong with an object or array
+// as a whole, such as a field that is missing, comes after what is wrong within.
 type Report struct {
 	Valid    bool      `json:"Valid"`
 	Errors   []Finding `json:"Errors"`

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/metric"
@@ -214,26 +213,13 @@ func (g *Guard) ask(r *http.Request, j *judgement, evaluator host.Evaluator) (d 
 // credentialHeaders are the only headers that leave this package.
 func credentialHeaders(h http.Header) (some []abi.HTTPHeader) {
 	for name, lines := range h {
-		if readsCredential(name) {
+		if credential.Reads(name) {
 			for _, line := range lines {
 				some = append(some, abi.HTTPHeader{Name: name, Value: line})
 			}
 		}
 	}
 	return some
-}
-
-var credentialNames = credential.HeaderNames()
-
-// readsCredential reports whether a finder reads a header of that name.
-func readsCredential(name string) bool {
-	return slices.ContainsFunc(credentialNames, func(read string) bool { return sameName(name, read) })
-}
-
-// sameName reports whether a service may take one header for the other. Servers
-// that hand headers on as CGI variables write '-' as '_'.
-func sameName(a, b string) bool {
-	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
 }
 
 // target returns the request target as it was sent. If a handler in front has

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/host"
+	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 )
 
@@ -135,7 +136,7 @@ func WithVPCHeader(name string, peers ...netip.Prefix) Option {
 		if !validHeaderName(name) {
 			return fmt.Errorf("%q is not the name of a header", name)
 		}
-		if sameName(name, "host") || readsCredential(name) {
+		if credential.SameName(name, "host") || credential.Reads(name) {
 			return fmt.Errorf("the header %q holds something else than a VPC id", name)
 		}
 		return g.vpc.set(vpcSource{from: vpcHeader, header: http.CanonicalHeaderKey(name), trusted: trusted})

@@ -9,6 +9,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 )
 
@@ -47,7 +48,7 @@ func (v *vpcSource) withoutUntrustedHeader(r *http.Request) (_ *http.Request, re
 	believed := v.trusted.contain(peer(r))
 	var rest http.Header // a handler may not change the request that it got
 	for name := range r.Header {
-		if !sameName(name, v.header) || believed && name == v.header {
+		if !credential.SameName(name, v.header) || believed && name == v.header {
 			continue
 		}
 		if rest == nil {

@@ -39,6 +39,16 @@ func HeaderNames() []string {
 	return names
 }
 
+// Reads reports whether a Finder reads a header of that name, in whatever spelling.
+func Reads(name string) bool {
+	for p, place := range places {
+		if Place(p) != Nowhere && !place.query && SameName(name, place.name) {
+			return true
+		}
+	}
+	return SameName(name, contentType)
+}
+
 // Finder is Find for a host that meets the parts of a request one by one. Its
 // zero value is ready for a request; the order of the calls does not matter.
 // It keeps the strings it is given, and so does its Result: they must not
@@ -61,7 +71,7 @@ func (f *Finder) Header(name, value string) {
 		f.header(HeaderOTSAccessKeyID, name, value)
 	case isName(name, HeaderACSAccessKeyID):
 		f.header(HeaderACSAccessKeyID, name, value)
-	case equalFold(name, contentType):
+	case SameName(name, contentType):
 		f.form = f.form || isForm(value)
 	}
 }
@@ -74,9 +84,9 @@ func (f *Finder) Form() bool { return f.form }
 // isForm looks for the two kinds of forms anywhere in a Content-Type. Services
 // differ in what they let stand around them.
 func isForm(value string) bool {
-	for ; value != ""; value = value[1:] {
+	for i := indexEither(value, 0, 'f', 'F'); i < len(value); i = indexEither(value, i+1, 'f', 'F') {
 		for _, kind := range [...]string{"form-urlencoded", "form-data"} {
-			if len(value) >= len(kind) && equalFold(value[:len(kind)], kind) {
+			if len(value)-i >= len(kind) && SameName(value[i:i+len(kind)], kind) {
 				return true
 			}
 		}
@@ -152,25 +162,28 @@ func (f *Finder) list(place Place, value string) {
 }
 
 // isName reports whether a header of that name is the place.
-func isName(name string, place Place) bool { return equalFold(name, places[place].name) }
+func isName(name string, place Place) bool { return SameName(name, places[place].name) }
 
-// equalFold compares with a text in lower case that has no underscore, ASCII
-// letters without case and '_' as the '-' that servers make '_' of when they
-// hand headers on as CGI variables.
-func equalFold(name, lower string) bool {
-	if len(name) != len(lower) {
+// SameName reports whether some service may take the name of one header for
+// that of the other: ASCII letters compare without case, and '_' as the '-' that
+// servers make '_' of when they hand headers on as CGI variables.
+func SameName(a, b string) bool {
+	if len(a) != len(b) {
 		return false
 	}
-	for i := 0; i < len(name); i++ {
-		c := lowered(name[i])
-		if c == '_' {
-			c = '-'
-		}
-		if c != lower[i] {
+	for i := 0; i < len(a); i++ {
+		if folded(a[i]) != folded(b[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func folded(c byte) byte {
+	if c == '_' {
+		return '-'
+	}
+	return lowered(c)
 }
 
 func lowered(c byte) byte {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/abi/ip"
+	"github.com/keymoat/keymoat/plugin/credential"
 	"github.com/keymoat/keymoat/plugin/denial"
 )
 
@@ -76,7 +77,7 @@ func (f *filter) findVPCHeader(c *config, r *request) denial.Problem {
 		if !ok {
 			break
 		}
-		if !isSpelling(name, c.vpc.header) {
+		if !credential.SameName(name, c.vpc.header) {
 			continue
 		}
 		if !looked {
@@ -100,22 +101,6 @@ func (f *filter) findVPCHeader(c *config, r *request) denial.Problem {
 	}
 	return denial.NoProblem
 }
-
-// isSpelling reports whether a server that hands headers on as CGI variables,
-// and so makes '_' of '-', takes two names in lower case for the same.
-func isSpelling(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := 0; i < len(a); i++ {
-		if a[i] != b[i] && !(isDash(a[i]) && isDash(b[i])) {
-			return false
-		}
-	}
-	return true
-}
-
-func isDash(c byte) bool { return c == '-' || c == '_' }
 
 // isTrusted reports whether the peer of the connection may set the VPC header.
 func (f *filter) isTrusted(c *config, s *source) bool {

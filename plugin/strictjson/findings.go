@@ -6,8 +6,9 @@ import (
 	"github.com/keymoat/keymoat/abi"
 )
 
-// Findings collects what a Reader finds, in the order of the document, and
-// stops keeping it at abi.MaxFindings so that a hostile document cannot fill
+// Findings collects what a Reader finds, in the order in which that is noticed:
+// what is wrong with a whole comes after what is wrong within. It stops keeping
+// it at abi.MaxFindings so that a hostile document cannot fill
 // the memory.
 type Findings struct {
 	kept []abi.Finding

@@ -21,7 +21,7 @@ import (
 // wrong with it. After a fault of syntax it is failed: nothing behind that
 // place can be trusted, so everything stops there.
 //
-// jsontext judges the syntax, of the whole document at once. To Walk what it
+// jsontext judges the syntax, of the whole document at once. To walk what it
 // has found to be JSON takes no more than looking for brackets and quotes,
 // and a tenth of the code that jsontext has for the same.
 type Reader struct {
