@@ -84,7 +84,7 @@ func (f *Finder) Form() bool { return f.form }
 // isForm looks for the two kinds of forms anywhere in a Content-Type. Services
 // differ in what they let stand around them.
 func isForm(value string) bool {
-	for i := indexEither(value, 0, 'f', 'F'); i < len(value); i = indexEither(value, i+1, 'f', 'F') {
+	for i := indexAny(value, 0, 'f', 'f', 'F', 'F'); i < len(value); i = indexAny(value, i+1, 'f', 'f', 'F', 'F') {
 		for _, kind := range [...]string{"form-urlencoded", "form-data"} {
 			if len(value)-i >= len(kind) && SameName(value[i:i+len(kind)], kind) {
 				return true
@@ -114,16 +114,20 @@ func (f *Finder) add(id string, scheme Scheme, place Place) bool {
 		f.unreadable(scheme, place)
 		return false
 	}
-	c := Claim{AccessKeyID: id, Scheme: scheme, Place: place}
+	f.claimed(Claim{AccessKeyID: id, Scheme: scheme, Place: place})
+	return true
+}
+
+// claimed records a claim whose id is valid.
+func (f *Finder) claimed(c Claim) {
 	switch {
 	case f.claim.AccessKeyID == "":
 		f.claim = c
-	case f.claim.AccessKeyID != id:
+	case f.claim.AccessKeyID != c.AccessKeyID:
 		f.ambiguous = true
 	case c.before(f.claim):
 		f.claim = c
 	}
-	return true
 }
 
 //go:noinline
@@ -168,15 +172,7 @@ func isName(name string, place Place) bool { return SameName(name, places[place]
 // that of the other: ASCII letters compare without case, and '_' as the '-' that
 // servers make '_' of when they hand headers on as CGI variables.
 func SameName(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := 0; i < len(a); i++ {
-		if folded(a[i]) != folded(b[i]) {
-			return false
-		}
-	}
-	return true
+	return len(a) == len(b) && sameText(a, b)
 }
 
 func folded(c byte) byte {

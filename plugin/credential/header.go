@@ -1,23 +1,29 @@
 package credential
 
 import (
-	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
 
-// authorization reads the value of an Authorization header: one credential, or
-// several when a proxy has joined headers by commas. As commas also stand
-// between the parameters of a credential, the value is read element by element,
-// and an element that starts with the word of a scheme starts a credential.
+// authorization reads the value of an Authorization header.
 func (f *Finder) authorization(value string) {
+	if !f.plain(value) {
+		f.authorizations(value)
+	}
+}
+
+// authorizations reads one credential, or several when a proxy has joined
+// headers by commas, in whatever spelling. As commas also stand between the
+// parameters of a credential, the value is read element by element, and an
+// element that starts with the word of a scheme starts a credential.
+func (f *Finder) authorizations(value string) {
 	var (
 		current word // of the credential that the element belongs to
 		missing bool // its parameter with the id is still to come
 	)
 	for value != "" {
 		element := value
-		if end := indexEither(value, 0, ',', ','); end < len(value) {
+		if end := indexAny(value, 0, ',', ',', ',', ','); end < len(value) {
 			element, value = value[:end], value[end+1:]
 		} else {
 			value = ""
@@ -66,7 +72,7 @@ func (f *Finder) idAndSignature(scheme Scheme, s string) {
 // parameter reads every parameter in s that holds the id and reports whether
 // there was one. It does not care how parameters are parted.
 func (f *Finder) parameter(w word, s string) (found bool) {
-	for i := indexEither(s, 0, '=', ':'); i < len(s); i = indexEither(s, i+1, '=', ':') {
+	for i := indexAny(s, 0, '=', '=', ':', ':'); i < len(s); i = indexAny(s, i+1, '=', '=', ':', ':') {
 		ends, exact := endsInName(s[:i], w.parameter)
 		if !ends {
 			continue
@@ -74,7 +80,7 @@ func (f *Finder) parameter(w word, s string) (found bool) {
 		found = true
 		id, ok := cutScope(s[i+1:])
 		id = trim(id)
-		if !ok || !exact || indexEither(id, 0, '=', '=') < len(id) {
+		if !ok || !exact || indexAny(id, 0, '=', '=', '=', '=') < len(id) {
 			id = ""
 		}
 		if !f.add(id, w.scheme, HeaderAuthorization) {
@@ -82,27 +88,6 @@ func (f *Finder) parameter(w word, s string) (found bool) {
 		}
 	}
 	return found
-}
-
-// indexEither returns the index of the first c or d in s that does not stand
-// before from, or the length of s. It looks at eight bytes at a time: signatures
-// are long, and in the guest a step for each byte took longer than all the rest.
-func indexEither(s string, from int, c, d byte) int {
-	const low, high = 0x0101010101010101, 0x8080808080808080
-	for ; from+8 <= len(s); from += 8 {
-		b := s[from : from+8]
-		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
-		// Taking one from a byte that is zero sets its highest bit; the lowest such
-		// bit is right, whatever is borrowed above it.
-		first, second := w^low*uint64(c), w^low*uint64(d)
-		if found := ((first-low)&^first | (second-low)&^second) & high; found != 0 {
-			return from + bits.TrailingZeros64(found)/8
-		}
-	}
-	for ; from < len(s) && s[from] != c && s[from] != d; from++ {
-	}
-	return from
 }
 
 // endsInName reports whether s ends in a name, without regard to case and to
@@ -137,7 +122,7 @@ func endsInName(s, lower string) (ends, exact bool) {
 // scope: a service that counts slashes from the right would read another id.
 func cutScope(s string) (id string, ok bool) {
 	const maxSlashes, dateDigits = 4, 8
-	if indexEither(s, 0, '/', '%') == len(s) {
+	if indexAny(s, 0, '/', '/', '%', '%') == len(s) {
 		return s, true
 	}
 	id = s

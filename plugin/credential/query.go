@@ -13,22 +13,33 @@ func (f *Finder) Target(target string) {
 	if start < 0 {
 		return
 	}
-	start++
-	for i := start; i <= len(target); i++ {
-		if i < len(target) && !endsPair(target[i]) {
-			continue
+	for start++; start < len(target); {
+		// Some service ends a pair at each of these. No key id holds any, so that one
+		// that does not end it there reads no key id.
+		end := indexAny(target, start, '&', ';', '?', '#')
+		if pair := target[start:end]; mayNameID(pair) {
+			f.pair(pair)
 		}
-		if start < i {
-			f.pair(target[start:i])
-		}
-		start = i + 1
+		start = end + 1
 	}
 }
 
-// endsPair reports whether some service ends a name=value pair at c. No key id
-// holds any of these, so a service that does not end it there reads no key id.
-func endsPair(c byte) bool {
-	return c <= '?' && (c == '&' || c == ';' || c == '?' || c == '#') // no letter needs all four comparisons
+// mayNameID sets most pairs apart, whose name is too short, as nothing that is
+// done to a name makes it longer, or starts with another letter.
+func mayNameID(pair string) bool {
+	const shortest = len("accesskeyid")
+	if len(pair) < shortest {
+		return false
+	}
+	if zeros(word64(pair, 0)^'='*eachByte)|zeros(word64(pair, shortest-8)^'='*eachByte) != 0 {
+		return false
+	}
+	switch c := pair[0]; c {
+	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+':
+		return true
+	default:
+		return isSpace(c) || c >= utf8.RuneSelf
+	}
 }
 
 // pair reads one name=value pair of the query.
@@ -77,12 +88,10 @@ func cutQueryName(pair string) (place Place, value string, exact bool) {
 		if isSpace(c) {
 			continue
 		}
-		c = lowered(c)
-		// Most names end here: none that counts starts with another letter.
-		if n == 0 && c != 'a' && c != 'o' && c != 'x' || n == len(name) {
+		if n == len(name) {
 			return Nowhere, "", false
 		}
-		name[n] = c
+		name[n] = lowered(c)
 		n++
 	}
 	switch string(name[:n]) {
