@@ -108,33 +108,38 @@ func DecodeHTTPRequest(b []byte, headers []HTTPHeader) (HTTPRequest, Status) {
 	r := HTTPRequest{SourceIP: plain.SourceIP, VPCID: plain.VPCID, AccountID: plain.AccountID,
 		Service: plain.Service, Action: plain.Action, Protocol: plain.Protocol,
 		DenyMissingAccessKey: b[2]&HTTPFlagDenyMissing != 0, DenyFormBody: b[2]&HTTPFlagDenyFormBody != 0}
-	rest, ok := unsafe.String(&b[0], len(b))[n:], true
-	number := func() (v uint32) {
-		if len(rest) < 4 {
-			ok = false
-			return 0
+	rest := unsafe.String(&b[0], len(b))[n:]
+	// Lengths have 32 bits: no sum of them overflows.
+	if len(rest) < 4 || u32(rest) > uint64(len(rest)-4) {
+		return HTTPRequest{}, StatusInvalidRequest
+	}
+	end := 4 + u32(rest)
+	r.Target, rest = rest[4:end], rest[end:]
+	if len(rest) < 4 {
+		return HTTPRequest{}, StatusInvalidRequest
+	}
+	count := u32(rest)
+	rest = rest[4:]
+	for ; count > 0; count-- {
+		if len(rest) < 8 {
+			return HTTPRequest{}, StatusInvalidRequest
 		}
-		v = uint32(rest[0]) | uint32(rest[1])<<8 | uint32(rest[2])<<16 | uint32(rest[3])<<24
-		rest = rest[4:]
-		return v
-	}
-	text := func(length uint32) (t string) {
-		if uint64(length) > uint64(len(rest)) {
-			ok = false
-			return ""
+		value := 8 + u32(rest)
+		end := value + u32(rest[4:])
+		if end > uint64(len(rest)) {
+			return HTTPRequest{}, StatusInvalidRequest
 		}
-		t, rest = rest[:length], rest[length:]
-		return t
+		headers = append(headers, HTTPHeader{Name: rest[8:value], Value: rest[value:end]})
+		rest = rest[end:]
 	}
-	r.Target = text(number())
-	count := number()
-	for i := uint32(0); i < count && ok; i++ {
-		nameLength, valueLength := number(), number()
-		headers = append(headers, HTTPHeader{Name: text(nameLength), Value: text(valueLength)})
-	}
-	if !ok || rest != "" {
+	if rest != "" {
 		return HTTPRequest{}, StatusInvalidRequest
 	}
 	r.Headers = headers
 	return r, StatusOK
+}
+
+func u32(s string) uint64 {
+	_ = s[3]
+	return uint64(uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24)
 }
