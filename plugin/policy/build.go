@@ -14,6 +14,7 @@ import (
 // error of a document that is not valid is an *abi.Error with
 // abi.StatusInvalidDocument.
 func Compile(document []byte) (image []byte, report abi.Report, err error) {
+	defer collect()
 	s, report := read(document)
 	if report.Valid {
 		image, tooLarge := build(s)
@@ -419,6 +420,7 @@ func segments(entries []ip.Prefix, order []int, lowest ip.Addr) []segment {
 			continue
 		}
 		if s.parts == nil {
+			s.parts = make([]segment, 0, 2*len(order)+1)
 			s.begin(lowest, 0)
 		}
 		for len(s.open) > 0 && !s.open[len(s.open)-1].Holds(entry) {

@@ -22,6 +22,7 @@ var (
 // Validate reports everything that is wrong with, or doubtful about, a policy
 // set or a bare access key policy.
 func Validate(document []byte) abi.Report {
+	defer collect()
 	_, report := read(document)
 	return report
 }

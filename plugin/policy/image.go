@@ -136,6 +136,7 @@ type index struct {
 // relies on it not to change. The error is an *abi.Error with
 // abi.StatusInvalidImage.
 func Open(image []byte) (*Evaluator, error) {
+	defer collect()
 	if what := verify(image); what != "" {
 		return nil, newError(abi.StatusInvalidImage, "not a usable policy image: "+what)
 	}
