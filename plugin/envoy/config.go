@@ -27,7 +27,7 @@ type config struct {
 	format      denial.Format
 	status      int      // of a denial
 	fault       response // to a request that the filter fails on
-	headers     lengths  // of the names of the headers that a decision may need
+	headers     names    // of the names of the headers that a decision may need
 }
 
 // unconfigured stands for the configuration of a plugin that has no valid one.

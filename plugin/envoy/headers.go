@@ -31,22 +31,25 @@ func readHeaders(b []byte) headerReader {
 	return r
 }
 
-// next returns the next header whose name has one of the wanted lengths, or
-// false if there is none.
-func (r *headerReader) next(wanted lengths) (name, value string, ok bool) {
-	for r.sizes < r.sizesEnd {
-		n, v := number(r.b, r.sizes), number(r.b, r.sizes+4)
-		if rest := len(r.b) - r.at; n > rest || v > rest-n-2 { // 2 zero bytes
+// next returns the next header that may be one of those wanted, or false if
+// there is none.
+func (r *headerReader) next(wanted names) (name, value string, ok bool) {
+	b, at := r.b, r.at
+	for sizes := r.sizes; sizes < r.sizesEnd; sizes += 8 {
+		n, v := number(b, sizes), number(b, sizes+4)
+		end := at + n + v + 2 // zero bytes
+		if end > len(b) {
+			r.sizes, r.at = sizes, at
 			return "", "", false // and malformed tells why
 		}
-		start := r.at
-		r.sizes += 8
-		r.at += n + v + 2
-		if wanted.has(n) {
-			text := unsafe.String(&r.b[start], n+v+1)
+		if wanted.has(n, b[at]) {
+			r.sizes, r.at = sizes+8, end
+			text := unsafe.String(&b[at], n+v+1)
 			return text[:n], text[n+1:], true
 		}
+		at = end
 	}
+	r.sizes, r.at = r.sizesEnd, at
 	return "", "", false
 }
 
@@ -60,17 +63,27 @@ func number(b []byte, at int) int {
 	return int(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
 }
 
-// lengths is a set of lengths of header names. Most headers of a request are
-// of no interest, and most of those can be told by the length of their name.
-type lengths uint64
+// names is a set of header names, in every spelling that credential.SameName
+// takes for theirs, and of others that have the same bit: it goes by length and
+// first letter, which tell most headers of a request from those of interest.
+type names uint64
 
-const allLengths = ^lengths(0)
+const allNames = ^names(0)
 
-// longest stands for itself and every greater length.
-const longest = 63
+func (s *names) add(name string) {
+	first := name[0]
+	if first == '_' {
+		first = '-'
+	}
+	*s |= nameBit(len(name), first)
+	if first == '-' {
+		*s |= nameBit(len(name), '_')
+	}
+}
 
-func (l *lengths) add(name string)    { *l |= 1 << min(len(name), longest) }
-func (l lengths) has(length int) bool { return l>>min(length, longest)&1 != 0 }
+func (s names) has(length int, first byte) bool { return s&nameBit(length, first) != 0 }
+
+func nameBit(length int, first byte) names { return 1 << ((length + int(first|0x20)) & 63) }
 
 // appendHeaders appends headers in the form that readHeaders takes.
 func appendHeaders(b []byte, headers []abi.HTTPHeader) []byte {
@@ -96,7 +109,7 @@ func appendNumber(b []byte, n int) []byte {
 // all names are in Envoy.
 func headerNamed(headers []byte, name string) string {
 	for r := readHeaders(headers); ; {
-		n, value, ok := r.next(allLengths)
+		n, value, ok := r.next(allNames)
 		if !ok || n == name {
 			return value
 		}
@@ -106,7 +119,7 @@ func headerNamed(headers []byte, name string) string {
 // allHeaders returns all headers.
 func allHeaders(headers []byte) (all []abi.HTTPHeader) {
 	for r := readHeaders(headers); ; {
-		name, value, ok := r.next(allLengths)
+		name, value, ok := r.next(allNames)
 		if !ok {
 			return all
 		}
