@@ -63,8 +63,10 @@ func Bootstrap(listeners ...Listener) (Object, error) {
 		}
 	}
 	return Object{
-		"admin":            Object{"address": socketAddress("127.0.0.1", 0)},
-		"static_resources": Object{"listeners": all, "clusters": clusters},
+		"admin": Object{"address": socketAddress("127.0.0.1", 0)},
+		// Memory that V8 used to compile goes back to the system.
+		"memory_allocator_manager": Object{"bytes_to_release": 100 << 20, "memory_release_interval": "1s"},
+		"static_resources":         Object{"listeners": all, "clusters": clusters},
 	}, nil
 }
 

@@ -83,16 +83,21 @@ func Root() (string, error) {
 // BuildFilter builds the filter from the sources into a file. It is the
 // command of the Makefile, so that what is tested is what is shipped.
 func BuildFilter(ctx context.Context, file string, tags ...string) error {
+	return Build(ctx, "./plugin/envoy", file, tags...)
+}
+
+// Build builds another filter in the same way, from a package of this repository.
+func Build(ctx context.Context, pkg, file string, tags ...string) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false",
-		"-ldflags=-s -w", "-tags="+strings.Join(tags, ","), "-o", file, "./plugin/envoy")
+		"-ldflags=-s -w", "-tags="+strings.Join(tags, ","), "-o", file, pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("envoytest: build the filter: %w\n%s", err, out)
+		return fmt.Errorf("envoytest: build %s: %w\n%s", pkg, err, out)
 	}
 	return nil
 }
