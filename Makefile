@@ -153,10 +153,10 @@ lint: build/bin/staticcheck ## Check format, go vet and staticcheck, in every mo
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "not formatted by gofmt: $$unformatted" >&2; exit 1; fi
 	go vet ./...
-	@set -e; for files in $$($(GUEST_FILES) ./plugin/...); do GOOS=wasip1 GOARCH=wasm go vet $$(echo $$files | tr , ' '); done
+	@set -e; for files in $$($(GUEST_FILES) ./plugin/... ./conformance/envoybench/floor); do GOOS=wasip1 GOARCH=wasm go vet $$(echo $$files | tr , ' '); done
 	@cd plugin/extism && GOOS=wasip1 GOARCH=wasm go vet $$($(GUEST_FILES) . | tr , ' ')
 	build/bin/staticcheck $$(go list ./... | grep -v /plugin/envoy$$)
-	GOOS=wasip1 GOARCH=wasm build/bin/staticcheck -tests=false -checks inherit,-U1000 ./plugin/... # it knows nothing of wasmexport
+	GOOS=wasip1 GOARCH=wasm build/bin/staticcheck -tests=false -checks inherit,-U1000 ./plugin/... ./conformance/envoybench/floor # it knows nothing of wasmexport
 	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && go vet ./... && $(CURDIR)/build/bin/staticcheck ./...); done
 
 build/bin/staticcheck: Makefile

@@ -28,6 +28,7 @@ type options struct {
 	workers     int
 	dir         string
 	wasm        string
+	floor       string   // another filter, see its package
 	filters     []string // further builds of it
 	script      string   // for wrk
 }
@@ -36,8 +37,8 @@ func main() {
 	var o options
 	soak := flag.Duration("soak", 0, "load an Envoy for `so long`")
 	reloads := flag.Int("reloads", 0, "change the rules so many `times` under load")
-	flag.DurationVar(&o.duration, "duration", 3*time.Second, "of each measurement")
-	flag.IntVar(&o.rounds, "rounds", 3, "how often each is measured, in turn; the middle one counts")
+	flag.DurationVar(&o.duration, "duration", time.Second, "of each measurement")
+	flag.IntVar(&o.rounds, "rounds", 15, "how often each is measured, in turn; the middle one counts")
 	flag.IntVar(&o.connections, "connections", 8, "of the client")
 	flag.IntVar(&o.workers, "workers", 1, "of Envoy")
 	flag.Func("filter", "measure this other build of the filter too, a `file`; may be repeated", func(file string) error {
@@ -62,6 +63,10 @@ func run(ctx context.Context, o options, soak time.Duration, reloads int) (err e
 	defer os.RemoveAll(o.dir)
 	o.wasm, o.script = filepath.Join(o.dir, "keymoat-envoy.wasm"), filepath.Join(o.dir, "wrk.lua")
 	if err := envoytest.BuildFilter(ctx, o.wasm); err != nil {
+		return err
+	}
+	o.floor = filepath.Join(o.dir, "floor.wasm")
+	if err := envoytest.Build(ctx, "./conformance/envoybench/floor", o.floor); err != nil {
 		return err
 	}
 	if err := os.WriteFile(o.script, []byte(script), 0o600); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keymoat/keymoat/conformance/workload"
 	"github.com/keymoat/keymoat/plugin/envoy/envoytest"
+	"github.com/keymoat/keymoat/plugin/policy"
 )
 
 // client is where all requests come from. It takes the place of an entry in the
@@ -64,6 +65,26 @@ func configuration(some []key) string {
 		panic(err) // there is nothing in it that JSON cannot hold
 	}
 	return string(b)
+}
+
+// imageConfiguration is the same with the policy set compiled.
+func imageConfiguration(rules string) (string, error) {
+	var c map[string]any
+	if err := json.Unmarshal([]byte(rules), &c); err != nil {
+		return "", err
+	}
+	set, err := json.Marshal(c["policy_set"])
+	if err != nil {
+		return "", err
+	}
+	image, _, err := policy.Compile(set)
+	if err != nil {
+		return "", err
+	}
+	delete(c, "policy_set")
+	c["policy_image"] = image // as base64
+	b, err := json.Marshal(c)
+	return string(b), err
 }
 
 // rbac is Envoy's own filter with rules, by name.
