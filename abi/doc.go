@@ -13,6 +13,9 @@ package abi
 // repository is checked against it.
 const Release = "0.1.0"
 
+// ImageMagic is what every image begins with, and no JSON.
+const ImageMagic = "KEYMOAT\x00"
+
 // The version of the binary interface. A host accepts a guest whose major
 // version equals its own and whose minor version is at least the one it needs.
 const (

@@ -137,7 +137,7 @@ func build(s *set) (image []byte, tooLarge string) {
 		return nil, "the compiled policy set would have " + strconv.Itoa(int(size)) + " bytes; the limit is " + strconv.Itoa(maxImage)
 	}
 
-	image = appendText(make([]byte, 0, size), imageMagic)
+	image = appendText(make([]byte, 0, size), abi.ImageMagic)
 	sole := uint32(0)
 	if len(s.accounts) == 1 {
 		sole = b.base.accounts + accounts.places[0]

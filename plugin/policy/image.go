@@ -9,7 +9,6 @@ import (
 // multiples of 8. IMAGE.md is the specification; build.go writes it, this file
 // verifies it, and evaluate.go reads it.
 const (
-	imageMagic   = "KEYMOAT\x00"
 	imageVersion = 1
 
 	atVersion      = 8
@@ -122,7 +121,7 @@ const (
 
 // IsImage tells an image from a document by its first bytes.
 func IsImage(b []byte) bool {
-	return len(b) >= len(imageMagic) && string(b[:len(imageMagic)]) == imageMagic
+	return len(b) >= len(abi.ImageMagic) && string(b[:len(abi.ImageMagic)]) == abi.ImageMagic
 }
 
 // index finds the record of an id: a table of buckets, each the offset of its

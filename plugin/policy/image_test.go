@@ -114,7 +114,7 @@ func judge(image []byte, requests []abi.Request, explain bool) (opened bool) {
 
 // fixChecksum makes a damaged image look whole.
 func fixChecksum(image []byte) {
-	copy(image, imageMagic)
+	copy(image, abi.ImageMagic)
 	put32(image[atVersion:], imageVersion)
 	put32(image[atLength:], uint32(len(image)))
 	put64(image[atChecksum:], checksum(image))
@@ -232,7 +232,7 @@ func TestAnImageThatIsNoneIsRefusedWithAReason(t *testing.T) {
 	}
 	requireInvalidImage(t, nil, "does not begin as one")
 	requireInvalidImage(t, []byte(smallSet), "does not begin as one")
-	requireInvalidImage(t, []byte(imageMagic), "cut off")
+	requireInvalidImage(t, []byte(abi.ImageMagic), "cut off")
 	requireInvalidImage(t, change(atVersion, imageVersion+1, true), "compile the policy set again")
 	requireInvalidImage(t, change(atLength, headerSize, true), "cut off")
 	requireInvalidImage(t, change(headerSize, 0, false), "damaged")

@@ -118,6 +118,7 @@ func facts() any {
 		SourceNone, SourceText, SourceIPv4 int
 		FlagDenyMissing, FlagDenyForm      int
 		MaxHTTPRequest                     int
+		ImageMagic                         []byte
 	}{
 		Release: abi.Release, ABIMajor: abi.VersionMajor, ABIMinor: abi.VersionMinor,
 		DenialCode: abi.DenialCode,
@@ -134,6 +135,7 @@ func facts() any {
 		HeaderSize: abi.RequestHeaderSize, MaxRequest: abi.MaxRequestSize, BufferSize: abi.RequestBufferSize,
 		SourceNone: abi.SourceNone, SourceText: abi.SourceText, SourceIPv4: abi.SourceIPv4, FlagDenyMissing: abi.HTTPFlagDenyMissing,
 		FlagDenyForm: abi.HTTPFlagDenyFormBody, MaxHTTPRequest: abi.MaxHTTPRequestSize,
+		ImageMagic: []byte(abi.ImageMagic),
 	}
 }
 

@@ -13,6 +13,8 @@ export const DENIAL_CODE = "InvalidAccessKeyId.AccessPolicyDenied";
 export const MAX_ACCESS_KEY_ID = 128;
 export const MAX_FIELD = 255;
 export const MAX_HTTP_REQUEST_SIZE = 16777216;
+/** What every image begins with, and no JSON. */
+export const IMAGE_MAGIC: readonly number[] = [75, 69, 89, 77, 79, 65, 84, 0];
 
 /** Layout of the binary requests; see abi/README.md. */
 export const HEADER_SIZE = 24;

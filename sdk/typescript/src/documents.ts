@@ -1,6 +1,7 @@
 // What goes in and comes out: documents as the cloud spells them, requests and
 // answers in the spelling of this language.
 
+import { IMAGE_MAGIC } from "./abi.js";
 import { errorOf } from "./errors.js";
 import type { Effect, FindingCode, Level, Network, Reason, StepName, Verdict } from "./abi.js";
 
@@ -159,13 +160,8 @@ export function bytesOf(document: Document): Uint8Array {
   );
 }
 
-const IMAGE_MAGIC = "KEYMOAT\0"; // what every image begins with, and no JSON
-
 export function isImage(bytes: Uint8Array): boolean {
-  for (let i = 0; i < IMAGE_MAGIC.length; i++) {
-    if (bytes[i] !== IMAGE_MAGIC.charCodeAt(i)) return false;
-  }
-  return true;
+  return IMAGE_MAGIC.every((byte, i) => bytes[i] === byte);
 }
 
 /** The bytes of an image; throws if they are anything else. */

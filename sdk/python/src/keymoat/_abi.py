@@ -20,6 +20,9 @@ MAX_ACCESS_KEY_ID: Final = 128
 MAX_FIELD: Final = 255
 MAX_HTTP_REQUEST_SIZE: Final = 16777216
 
+# What every image begins with, and no JSON.
+IMAGE_MAGIC: Final = bytes([75, 69, 89, 77, 79, 65, 84, 0])
+
 # Layout of the binary requests; see abi/README.md.
 HEADER_SIZE: Final = 24
 MAX_REQUEST_SIZE: Final = 1682

@@ -15,7 +15,7 @@ from typing import Any, cast
 import wasmtime
 
 from keymoat import _guest
-from keymoat._abi import Status
+from keymoat._abi import IMAGE_MAGIC, Status
 from keymoat._cache import default_dir
 from keymoat._decision import FACTS, Decision, Trace, decide, require_ipv6, trace_of
 from keymoat._errors import (
@@ -32,7 +32,6 @@ from keymoat._pool import Pool
 from keymoat._report import Report, report_of
 from keymoat._request import HttpRequest, Request, encode, encode_all, encode_http
 
-_IMAGE_MAGIC = b"KEYMOAT\0"
 _BATCH = 10_000  # requests in one call of the guest, so that its memory stays small
 
 
@@ -90,7 +89,7 @@ class Evaluator:
     @classmethod
     def from_image(cls, image: bytes, options: Options | None = None) -> Evaluator:
         """Return an evaluator with an image, as :func:`compile` makes it."""
-        if not image.startswith(_IMAGE_MAGIC):
+        if not image.startswith(IMAGE_MAGIC):
             raise InvalidImageError("not an image of a policy set")
         return cls._loaded(image, options)
 
@@ -112,7 +111,7 @@ class Evaluator:
         """
         self._running()
         image = _utf8(policy_set)
-        if not image.startswith(_IMAGE_MAGIC):
+        if not image.startswith(IMAGE_MAGIC):
             image = _compile(self._guest, self._options, image)
         revision = hashlib.sha256(image).hexdigest()
         pool = self._pool_of(image, revision)
