@@ -185,7 +185,7 @@ func TestAConnectionWithoutAHeaderIsNotServed(t *testing.T) {
 			defer c.Close()
 			_, err = io.WriteString(c, raw)
 			require.NoError(t, err)
-			require.NoError(t, c.(*net.TCPConn).CloseWrite())
+			_ = c.(*net.TCPConn).CloseWrite() // it may be reset already
 			require.NoError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
 			got, _ := io.ReadAll(c) // a reset is as good an answer as an end
 			require.NotContains(t, string(got), "200 OK")
