@@ -2,6 +2,7 @@ package credential
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/keymoat/keymoat/abi"
 )
@@ -139,11 +140,14 @@ func (f *Finder) unreadable(scheme Scheme, place Place) {
 }
 
 // header reads a header that holds nothing but a key id. Only some services
-// take it for that one if it is spelt with underscores.
+// take it for that one if it is spelt with other marks than hyphens.
 func (f *Finder) header(place Place, name, value string) {
-	if strings.IndexByte(name, '_') >= 0 {
-		f.unreadable(places[place].scheme, place)
-		return
+	exact := places[place].name
+	for i := range len(name) {
+		if lowered(name[i]) != exact[i] {
+			f.unreadable(places[place].scheme, place)
+			return
+		}
 	}
 	f.list(place, value)
 }
@@ -169,17 +173,18 @@ func (f *Finder) list(place Place, value string) {
 func isName(name string, place Place) bool { return SameName(name, places[place].name) }
 
 // SameName reports whether some service may take the name of one header for
-// that of the other: ASCII letters compare without case, and '_' as the '-' that
-// servers make '_' of when they hand headers on as CGI variables.
+// that of the other: ASCII letters compare without case, and all other marks as
+// one. Servers that hand headers on as CGI variables make '_' of '-', and
+// lighttpd of everything that is no letter or digit.
 func SameName(a, b string) bool {
 	return len(a) == len(b) && sameText(a, b)
 }
 
 func folded(c byte) byte {
-	if c == '_' {
-		return '-'
+	if isLetter(c) || isDigit(c) || c >= utf8.RuneSelf {
+		return lowered(c)
 	}
-	return lowered(c)
+	return '-'
 }
 
 func lowered(c byte) byte {

@@ -1,6 +1,7 @@
 package credential_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,8 @@ func encodeQuery(target string) string {
 }
 
 func isHex(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) >= 0 }
+
+var badEscape = regexp.MustCompile(`%($|[^0-9A-Fa-f]|[0-9A-Fa-f]($|[^0-9A-Fa-f]))`)
 
 // FuzzFind checks what must hold for every request.
 func FuzzFind(f *testing.F) {
@@ -95,8 +98,10 @@ func FuzzFind(f *testing.F) {
 		slices.Reverse(reversed)
 		same("the order of headers does not matter", target, reversed)
 		same("a header twice is as good as once", target, slices.Concat(headers, headers))
-		same("encoding does not matter", encodeQuery(target), headers)
-		same("encoding twice is encoding once", encodeQuery(encodeQuery(target)), headers)
+		if !badEscape.MatchString(target) { // encoded, it is another thing
+			same("encoding does not matter", encodeQuery(target), headers)
+			same("encoding twice is encoding once", encodeQuery(encodeQuery(target)), headers)
+		}
 
 		// Another claim hides none.
 		other := closed

@@ -92,29 +92,20 @@ func (f *Finder) parameter(w word, s string) (found bool) {
 
 // endsInName reports whether s ends in a name, without regard to case and to
 // white space, inside the name too: some services remove it first. A name that
-// is this one only to some services, because of bytes beyond ASCII, is not exact.
+// is this one only to some services is not exact.
 func endsInName(s, lower string) (ends, exact bool) {
 	n := len(lower)
-	exact = true
 	for i := len(s) - 1; i >= 0 && n > 0; i-- {
-		c := lowered(s[i])
-		if c >= utf8.RuneSelf { // see alike
-			exact = false
-			switch c = ' '; {
-			case strings.HasSuffix(s[:i+1], "\u212a"):
-				c, i = 'k', i-2
-			case strings.HasSuffix(s[:i+1], "\u017f"):
-				c, i = 's', i-1
-			}
-		}
-		switch {
+		switch c := lowered(s[i]); {
+		case c >= utf8.RuneSelf:
+			return mayEndInName(s, lower), false
 		case c == lower[n-1]:
 			n--
 		case !isSpace(c):
 			return false, false
 		}
 	}
-	return n == 0, exact
+	return n == 0, true
 }
 
 // cutScope parts a key id from the scope that some schemes put behind it,
@@ -173,60 +164,58 @@ type word struct {
 // some services do not ask for a space behind it. A foreign word leaves all of s.
 func cutWord(s string) (w word, rest string) {
 	const longest = len("datahub")
-	whole, start := s, 0
-	for start < len(s) {
-		c := s[start]
-		if c >= utf8.RuneSelf {
-			c, _ = alike(s[start:])
+	start, odd := 0, -1
+	for start < len(s) && !isLetter(s[start]) && !isDigit(s[start]) {
+		switch { // white space of any kind, quotes, a byte order mark; or odd letters
+		case s[start] < utf8.RuneSelf:
+			odd = -1
+		case odd < 0:
+			odd = start
 		}
-		if isLetter(c) || isDigit(c) {
-			break
-		}
-		start++ // white space of any kind, quotes, a byte order mark
+		start++
 	}
-	s = s[start:]
 	var b [longest + 1]byte
-	n, end, exact := 0, 0, true
-	for end < len(s) {
-		c, size := s[end], 1
-		if c >= utf8.RuneSelf {
-			c, size = alike(s[end:])
-		}
-		if !isLetter(c) {
-			break
-		}
+	n, end := 0, start
+	for end < len(s) && isLetter(s[end]) {
 		if n == longest {
-			return word{}, whole
+			return word{}, s
 		}
-		b[n] = lowered(c)
+		b[n] = lowered(s[end])
 		n++
-		end += size
-		exact = exact && size == 1
+		end++
+	}
+	if odd < 0 && end < len(s) && s[end] >= utf8.RuneSelf {
+		odd = start
 	}
 	version := end
 	for end < len(s) && isDigit(s[end]) {
 		end++
 	}
 	rest = s[end:]
-	if end == version && rest != "" && isTokenByte(rest[0]) { // a longer word
-		return word{}, whole
+	if end > version || rest == "" || !isTokenByte(rest[0]) { // else it is a longer word
+		family := familyWord(b[:n])
+		switch end - version {
+		case 0:
+			w = family
+		case 1:
+			b[n] = s[version]
+			w = versionedWord(b[:n+1])
+		}
+		if family.kind != foreign && w.kind == foreign {
+			w.kind = otherVersion
+		}
 	}
-	family := familyWord(b[:n])
-	switch end - version {
-	case 0:
-		w = family
-	case 1:
-		b[n] = s[version]
-		w = versionedWord(b[:n+1])
-	}
-	if family.kind != foreign && (w.kind == foreign || !exact) {
+	if w.kind == foreign && odd >= 0 && mayStartWithFamily(s[odd:]) {
 		w.kind = otherVersion
 	}
 	if w.kind == foreign {
-		rest = whole
+		rest = s
 	}
 	return w, rest
 }
+
+// families are the words of familyWord and, without their digits, of versionedWord.
+var families = [...]string{"acs", "oss", "log", "sls", "mns", "odps", "datahub", "fc", "aws"}
 
 func familyWord(letters []byte) word {
 	switch string(letters) {

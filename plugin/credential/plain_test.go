@@ -46,6 +46,7 @@ func TestWhatMayHideASecondIdIsNotReadTheShortWay(t *testing.T) {
 		"OSS4-HMAC-SHA256 Credential=LTAI5tExample0000000001,\xe2\x84\xaa=LTAI5tExample0000000002,Signature=00ff",
 		"OSS LTAI5tExample0000000001:LTAI5tExample0000000002:c2lnbmF0dXJl",
 		"OSS LTAI5tExample0000000001:c2lnbmF0dXJl,OSS LTAI5tExample0000000002:c2lnbmF0dXJl",
+		"ACS3-HMAC-SHA256 Credential=LTAI5tExample0000000001,ACS3-x Signature=00ff",
 		"OSS " + strings.Repeat("a", 129) + ":c2lnbmF0dXJl",
 	} {
 		var f Finder

@@ -24,22 +24,40 @@ func (f *Finder) Target(target string) {
 	}
 }
 
-// mayNameID sets most pairs apart, whose name is too short, as nothing that is
-// done to a name makes it longer, or starts with another letter.
+// mayNameID sets most pairs apart, whose name is too short or starts with
+// another letter. Nothing makes a name longer but what likeness is about.
 func mayNameID(pair string) bool {
 	const shortest = len("accesskeyid")
-	if len(pair) < shortest {
-		return false
-	}
-	if zeros(word64(pair, 0)^'='*eachByte)|zeros(word64(pair, shortest-8)^'='*eachByte) != 0 {
+	if pair == "" {
 		return false
 	}
 	switch c := pair[0]; c {
 	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+':
-		return true
 	default:
-		return isSpace(c) || c >= utf8.RuneSelf
+		if !isSpace(c) && c < utf8.RuneSelf {
+			return false
+		}
 	}
+	if len(pair) >= shortest {
+		first, rest := word64(pair, 0), word64(pair, shortest-8)
+		if zeros(first^'='*eachByte)|zeros(rest^'='*eachByte) == 0 {
+			return true
+		}
+		if (first|rest)&highBits|zeros(first^'%'*eachByte)|zeros(rest^'%'*eachByte) == 0 {
+			return false
+		}
+	}
+	// Short, but for what is odd in it, which may stand for two letters.
+	letters, odd := 0, 0
+	for i := 0; i < len(pair) && pair[i] != '='; i++ {
+		switch c := pair[i]; {
+		case c >= utf8.RuneSelf || c == '%':
+			odd++
+		case !isSpace(c):
+			letters++
+		}
+	}
+	return 3*letters >= shortest && letters+2*odd >= shortest
 }
 
 // pair reads one name=value pair of the query.
@@ -49,8 +67,7 @@ func (f *Finder) pair(pair string) {
 		return
 	}
 	id, ok := cutScope(value)
-	// A parser that splits at every '=' would read less of this value than others.
-	if ok = ok && exact && strings.IndexByte(id, '=') < 0; ok {
+	if ok = ok && exact; ok {
 		id, ok = decoded(id)
 	}
 	if !ok {
@@ -66,19 +83,17 @@ const longestQueryName = 19
 // for most, and the value behind it, still encoded. The name compares decoded,
 // without case and without white space. It ends at the first '=', encoded or
 // not: some services decode a pair before they cut it. A name that is the
-// place's only to some services, because of bytes beyond ASCII, is not exact.
+// place's only to some services is not exact.
 func cutQueryName(pair string) (place Place, value string, exact bool) {
 	var name [longestQueryName]byte
 	n := 0
-	exact = true
 	for i := 0; i < len(pair); {
 		c, size := pair[i], 1
 		if c == '%' || c == '+' {
 			c, size = decodeByte(pair[i:])
 		}
-		if c >= utf8.RuneSelf {
-			c, size = alike(pair[i:])
-			exact = false
+		if c >= utf8.RuneSelf || c == '%' && size == 1 || c == 0 || c == '[' {
+			return likeQueryName(pair), "", false
 		}
 		i += size
 		if c == '=' {
@@ -96,48 +111,24 @@ func cutQueryName(pair string) (place Place, value string, exact bool) {
 	}
 	switch string(name[:n]) {
 	case "accesskeyid":
-		return QueryAccessKeyID, value, exact
+		place = QueryAccessKeyID
 	case "ossaccesskeyid":
-		return QueryOSSAccessKeyID, value, exact
+		place = QueryOSSAccessKeyID
 	case "x-oss-access-key-id":
-		return QueryOSSAccessKeyIDV2, value, exact
+		place = QueryOSSAccessKeyIDV2
 	case "x-oss-credential":
-		return QueryOSSCredential, value, exact
+		place = QueryOSSCredential
 	case "awsaccesskeyid":
-		return QueryAWSAccessKeyID, value, exact
+		place = QueryAWSAccessKeyID
 	case "x-amz-credential":
-		return QueryAmazonCredential, value, exact
+		place = QueryAmazonCredential
 	}
-	return Nowhere, "", false
-}
-
-// alike returns the letter that some services take for the character beyond
-// ASCII that s, encoded or not, starts with, and how many bytes of s that takes.
-// By Unicode's rules the Kelvin sign is a k in another case, and the long s an
-// s. Of anything else one byte passes for white space, which some services trim
-// by those rules or others.
-//
-//go:noinline
-func alike(s string) (c byte, size int) {
-	var character [3]byte
-	var ends [3]int
-	for i, at := 0, 0; i < len(ends) && at < len(s); i++ {
-		character[i], size = decodeByte(s[at:])
-		at += size
-		ends[i] = at
-	}
-	switch {
-	case string(character[:]) == "\u212a":
-		return 'k', ends[2]
-	case string(character[:2]) == "\u017f":
-		return 's', ends[1]
-	}
-	return ' ', ends[0]
+	return place, value, true
 }
 
 // decodeByte returns the first byte that s, which is not empty, stands for in
 // a query, and how many bytes of s that takes. A '%' that starts no escape
-// stands for itself: as no key id holds it, it cannot hide one.
+// stands for itself, which no key id holds; in names see likeness.
 func decodeByte(s string) (c byte, size int) {
 	switch {
 	case s[0] == '+':
@@ -163,18 +154,19 @@ func unhex(c byte) (v byte, ok bool) {
 }
 
 // decoded returns what an encoded key id stands for, s itself if nothing is
-// encoded. It is not ok if that is too long for one.
+// encoded. It is not ok if that is too long for one, or if a parser that splits
+// at every '=', encoded or not, would read less of it than others.
 func decoded(s string) (id string, ok bool) {
-	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+	if indexAny(s, 0, '%', '+', '=', '=') == len(s) {
 		return s, true
 	}
 	var b [abi.MaxAccessKeyID]byte
 	n := 0
 	for s != "" {
-		if n == len(b) {
+		c, size := decodeByte(s)
+		if n == len(b) || c == '=' {
 			return "", false
 		}
-		c, size := decodeByte(s)
 		b[n] = c
 		n++
 		s = s[size:]

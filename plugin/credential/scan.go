@@ -75,7 +75,7 @@ func sameText(a, b string) bool {
 			return true
 		}
 	}
-	for i := range len(a) { // short, not the same, or spelt with underscores
+	for i := range len(a) { // short, not the same, or spelt with other marks
 		if folded(a[i]) != folded(b[i]) {
 			return false
 		}

@@ -48,6 +48,37 @@ func TestAnyByteIsFoundAtAnyPlace(t *testing.T) {
 	}
 }
 
+// Letters that differ in one bit only, beside the bounds of the alphabet, are not the same.
+func TestEveryPairOfBytesIsComparedAsAlone(t *testing.T) {
+	for _, name := range []string{"12345678", "x-thirteen-13"} {
+		for at := range len(name) {
+			for a := range 256 {
+				for b := range 256 {
+					first := name[:at] + string([]byte{byte(a)}) + name[at+1:]
+					second := name[:at] + string([]byte{byte(b)}) + name[at+1:]
+					if SameName(first, second) != (folded(byte(a)) == folded(byte(b))) {
+						t.Fatalf("%q %q", first, second)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestAPlainIDEndsAtEveryByteThatIsNotOfOne(t *testing.T) {
+	for at := range 20 {
+		for c := range 256 {
+			text := strings.Repeat("a", at) + string([]byte{byte(c)}) + strings.Repeat("9", 30)
+			end := endOfPlainID(text, 0)
+			if isLetter(byte(c)) || isDigit(byte(c)) || c == '.' {
+				require.Equal(t, len(text), end, "%q", text)
+			} else {
+				require.Equal(t, at, end, "%q", text)
+			}
+		}
+	}
+}
+
 // FuzzTarget holds the quick splitting of a query to a plain one, and what is set
 // apart at a glance to the reader of all names.
 func FuzzTarget(f *testing.F) {
