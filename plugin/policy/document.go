@@ -140,12 +140,16 @@ func (d *documentReader) id(invalid, duplicate abi.FindingCode, what string, tak
 	if !ok {
 		return ""
 	}
+	cited := id
+	if invalid == abi.CodeInvalidAccessKeyID {
+		cited = abi.ShortID(id) // findings are logged, too
+	}
 	if !abi.ValidID(id) {
-		d.Cite(invalid, "", id, " is no "+what+" id: 1 to 128 letters, digits and . _ = -")
+		d.Cite(invalid, "", cited, " is no "+what+" id: 1 to 128 letters, digits and . _ = -")
 		return ""
 	}
 	if _, found := taken[id]; found {
-		d.Cite(duplicate, "the "+what+" id ", id, " is listed before; list it once")
+		d.Cite(duplicate, "the "+what+" id ", cited, " is listed before; list it once")
 		return ""
 	}
 	taken[id] = struct{}{}
