@@ -112,7 +112,7 @@ func (r configReader) config() *config {
 	for _, name := range credential.HeaderNames() {
 		c.headers.add(name)
 	}
-	if c.vpc.from == vpcHeader {
+	if c.vpc.from == vpcHeader && c.vpc.header != "" {
 		c.headers.add(c.vpc.header)
 	}
 	return c
@@ -230,9 +230,11 @@ func (r configReader) blocks() (blocks []ip.Prefix) {
 	w := r.Array()
 	for w.Next() {
 		if s, ok := r.Text(); ok {
-			block, _, err := ip.ParsePrefix(s)
+			block, masked, err := ip.ParsePrefix(s)
 			if err != nil {
 				r.Error(abi.CodeInvalidEntry, err.Error())
+			} else if masked {
+				r.Warnings.Add(abi.CodeHostBits, r.Here(), "host bits are set; read as "+block.String())
 			}
 			blocks = append(blocks, block)
 		}

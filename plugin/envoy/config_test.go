@@ -139,6 +139,10 @@ func TestEveryErrorOfAConfigurationNamesItsPlace(t *testing.T) {
 		{with(`"vpc_id":{"from":"proxy_protocol_tlv","key":""}`), "/vpc_id/key", abi.CodeInvalidValue, false},
 		{with(`"vpc_id":{"from":"proxy_protocol_tlv","key":"a\u0000b"}`), "/vpc_id/key", abi.CodeInvalidValue, true},
 		{with(`"vpc_id":{"from":"header","name":"x-vpc-id"}`), "/vpc_id", abi.CodeMissingField, false},
+		{with(`"vpc_id":{"from":"header","trusted_peers":["10.0.0.1"]}`), "/vpc_id", abi.CodeMissingField, false},
+		{with(`"vpc_id":{"from":"header","name":"","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, false},
+		{with(`"vpc_id":{"from":"header","name":7,"trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeWrongType, false},
+		{with(`"vpc_id":{"from":"header","name":"X.Ots+AccessKeyId","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
 		{with(`"vpc_id":{"from":"header","name":"x vpc","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, false},
 		{with(`"vpc_id":{"from":"header","name":":path","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, false},
 		{with(`"vpc_id":{"from":"header","name":"Host","trusted_peers":["10.0.0.1"]}`), "/vpc_id/name", abi.CodeInvalidValue, true},
@@ -207,8 +211,9 @@ func TestAnImageIsWhatThePolicySetCompilesTo(t *testing.T) {
 func TestAConfigurationDoesNotAliasItsDocument(t *testing.T) {
 	document := []byte(`{"policy_set":` + policySet + `,"service":"Ecs","account_id":"1000000000000001",
 		"vpc_id":{"from":"header","name":"X-Vpc-Id","trusted_peers":["10.0.0.1/8"]}}`)
-	c, errors, _ := parseConfig(document)
+	c, errors, warnings := parseConfig(document)
 	require.Empty(t, errors)
+	require.Equal(t, []abi.Finding{{Code: abi.CodeHostBits, Pointer: "/vpc_id/trusted_peers/0", Message: "host bits are set; read as 10.0.0.0/8"}}, warnings)
 	revision := c.evaluator.Revision()
 	for i := range document {
 		document[i] = 'X'
@@ -232,6 +237,7 @@ func TestWarningsAreLoggedWithTheirPlace(t *testing.T) {
 
 func FuzzConfiguration(f *testing.F) {
 	for _, seed := range []string{``, `{}`, with(`"mode":"enforce"`), with(`"vpc_id":{"from":"static","value":"vpc-a"}`), `{"policy_image":"` + image(f) + `"}`,
+		with(`"vpc_id":{"from":"header"}`),
 		with(`"vpc_id":{"from":"header","name":"X-Vpc-Id","trusted_peers":["10.0.0.0/8"]},"denial":{"format":"plain","status":400}`)} {
 		f.Add([]byte(seed))
 	}

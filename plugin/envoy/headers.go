@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/keymoat/keymoat/abi"
+	"github.com/keymoat/keymoat/plugin/credential"
 )
 
 // headerReader walks headers in the form that Envoy hands them over: the
@@ -71,13 +72,10 @@ type names uint64
 const allNames = ^names(0)
 
 func (s *names) add(name string) {
-	first := name[0]
-	if first == '_' {
-		first = '-'
-	}
-	*s |= nameBit(len(name), first)
-	if first == '-' {
-		*s |= nameBit(len(name), '_')
+	for first := range 0x80 { // nearly always it is one, a letter
+		if name[0] == byte(first) || name[0] != ':' && credential.SameName(name[:1], string([]byte{byte(first)})) {
+			*s |= nameBit(len(name), byte(first))
+		}
 	}
 }
 

@@ -161,6 +161,8 @@ func testKeyIDs(t *testing.T, s *site) {
 		"long s in the word":             {"/?AccessKeyId=OPEN", "Authorization: O\u017fS CLOSED:c2ln"},
 		"underscores in the header":      {"/", "x_ots_accesskeyid: CLOSED"},
 		"underscores, an open one":       {"/?AccessKeyId=OPEN", "X_ACS_AccessKey_Id: CLOSED"},
+		"other marks in the header":      {"/", "x.ots.accesskeyid: CLOSED"},
+		"other marks, an open one":       {"/?AccessKeyId=OPEN", "x!acs~accesskey+id: CLOSED"},
 		"an id of 129 bytes":             {"/?AccessKeyId=" + strings.Repeat("a", 129), ""},
 	} {
 		t.Run("unreadable: "+name, func(t *testing.T) {
@@ -471,7 +473,8 @@ func testVPCInHeader(t *testing.T, s *site) {
 	t.Run("from anyone else it is not believed and removed", func(t *testing.T) {
 		removed := s.counts(t, "vpc_header_removed")
 		const underscores = "X_Vpc_Id: " + vpc
-		spoofs := []string{underscores, "x_VPC-id: " + vpc, header + "\r\n" + underscores, underscores + "\r\nX_Vpc_Id: vpc-another", header, "x-VPC-id: " + vpc, header + "\r\nX-VPC-ID: vpc-another", "X-Vpc-Id:", "X-Vpc-Id: rubbish"}
+		spoofs := []string{underscores, "x_VPC-id: " + vpc, header + "\r\n" + underscores, underscores + "\r\nX_Vpc_Id: vpc-another", header, "x-VPC-id: " + vpc, header + "\r\nX-VPC-ID: vpc-another", "X-Vpc-Id:", "X-Vpc-Id: rubbish",
+			"X.Vpc.Id: " + vpc, "x+vpc~id: " + vpc, header + "\r\nx!vpc-id: " + vpc}
 		for _, spoof := range spoofs {
 			requireRefused(t, s.from(t, "header", inVPC, signed(closed, spoof)), "The source address is 192.168.1.7.")
 			seen := requireAllowed(t, s.from(t, "header", office, signed(closed, spoof, "X-Kept: 1")))
