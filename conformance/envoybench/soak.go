@@ -86,8 +86,11 @@ func runReloads(ctx context.Context, o options, reloads int) error {
 		if _, err := s.envoy.Accepted(ctx, place); err != nil {
 			return err
 		}
-		took = append(took, time.Since(began))
 		if err := settled(ctx, s, o.workers, probeAllowed(number)); err != nil {
+			return fmt.Errorf("change %d: %w", number, err)
+		}
+		took = append(took, time.Since(began))
+		if err := stays(ctx, s, o.workers, probeAllowed(number)); err != nil {
 			return fmt.Errorf("change %d: %w", number, err)
 		}
 		select {
@@ -103,7 +106,7 @@ func runReloads(ctx context.Context, o options, reloads int) error {
 	}
 	slices.Sort(took)
 	fmt.Printf("%d changes of a configuration of %d kB under some %.0f requests, none failed\n", reloads, len(rules)>>10, requests)
-	fmt.Printf("from the rename until every worker has the new rules: %v at least, %v in the middle, %v at most\n",
+	fmt.Printf("from the rename until the new rules answer on every worker: %v at least, %v in the middle, %v at most\n",
 		took[0].Round(time.Millisecond), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	return flat(samples)
 }
@@ -125,23 +128,26 @@ func changed(rules string, number int) string {
 		`{"Type":"ClassicWhiteList","IPList":["`+source+`"]}]}},`, 1)
 }
 
+// connections, for each worker, are enough to meet all workers.
+const connections = 4
+
 // settled waits until the new rules answer the probe on many new connections in
-// a row, which meet all workers: a worker says that it has accepted a
-// configuration a moment before it uses it. After that an answer by the former
-// rules is an error.
+// a row: a worker says that it has accepted a configuration a moment before it
+// uses it.
 func settled(ctx context.Context, s *subject, workers int, allowed bool) error {
-	many := 4 * workers
-	if err := s.envoy.Wait(ctx, "the new rules", func() bool {
-		for range many {
+	return s.envoy.Wait(ctx, "the new rules", func() bool {
+		for range connections * workers {
 			if got, err := ask(ctx, s.address); err != nil || got != allowed {
 				return false
 			}
 		}
 		return true
-	}); err != nil {
-		return err
-	}
-	for range many {
+	})
+}
+
+// stays makes an answer by the former rules an error, once the new ones have answered.
+func stays(ctx context.Context, s *subject, workers int, allowed bool) error {
+	for range connections * workers {
 		got, err := ask(ctx, s.address)
 		if err != nil {
 			return err
