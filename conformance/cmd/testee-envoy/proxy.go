@@ -27,7 +27,6 @@ type proxy struct {
 	wasm    string
 	rules   string // the member of the configuration that holds them, "" for none
 	changes int
-	asked   int // requests that Envoy was sent
 
 	// Most requests tell the client's address by the PROXY protocol. By
 	// X-Forwarded-For they tell those that Envoy does not take from there,
@@ -276,7 +275,6 @@ func isNobody(ip netip.Addr) bool {
 // send sends a request as a load balancer would pass it on.
 func (p *proxy) send(ctx context.Context, l *listener, req *abi.HTTPRequest) (status int, err error) {
 	const patience = time.Minute
-	p.asked++
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	peer, headers := req.SourceIP, req.Headers
