@@ -66,16 +66,30 @@ func TestTheWaysAroundTheFilterAreClosed(t *testing.T) {
 }
 
 // That the filter takes what is in pluginConfig is tested beside its reader.
-func TestTheIstioManifestIsOneOfAFilterThatFailsClosed(t *testing.T) {
+func TestTheIstioManifestFailsClosedAndClosesTheSameWays(t *testing.T) {
 	b, err := os.ReadFile("wasmplugin.yaml")
 	require.NoError(t, err)
 	decoder := yaml.NewDecoder(bytes.NewReader(b))
-	var kinds []string
+	var kinds, patches []string
 	for {
 		var manifest struct {
 			Kind string
 			Spec struct {
 				FailStrategy string `yaml:"failStrategy"`
+				PluginConfig struct {
+					OnFormBody string `yaml:"on_form_body"`
+				} `yaml:"pluginConfig"`
+				ConfigPatches []struct {
+					ApplyTo string `yaml:"applyTo"`
+					Patch   struct {
+						Operation string
+						Value     struct {
+							TypedConfig struct {
+								CommonHTTPProtocolOptions map[string]string `yaml:"common_http_protocol_options"`
+							} `yaml:"typed_config"`
+						}
+					}
+				} `yaml:"configPatches"`
 			}
 		}
 		err := decoder.Decode(&manifest)
@@ -84,10 +98,15 @@ func TestTheIstioManifestIsOneOfAFilterThatFailsClosed(t *testing.T) {
 		}
 		require.NoError(t, err)
 		kinds = append(kinds, manifest.Kind)
-		if manifest.Kind != "WasmPlugin" {
-			continue
+		if manifest.Kind == "WasmPlugin" {
+			require.Equal(t, "FAIL_RELOAD", manifest.Spec.FailStrategy)
+			require.Equal(t, "deny", manifest.Spec.PluginConfig.OnFormBody)
 		}
-		require.Equal(t, "FAIL_RELOAD", manifest.Spec.FailStrategy)
+		for _, p := range manifest.Spec.ConfigPatches {
+			patches = append(patches, strings.Join([]string{p.ApplyTo, p.Patch.Operation,
+				p.Patch.Value.TypedConfig.CommonHTTPProtocolOptions["headers_with_underscores_action"]}, " "))
+		}
 	}
-	require.Equal(t, []string{"WasmPlugin", "EnvoyFilter"}, kinds)
+	require.Equal(t, []string{"WasmPlugin", "EnvoyFilter", "EnvoyFilter"}, kinds)
+	require.Equal(t, []string{"LISTENER_FILTER INSERT_FIRST ", "NETWORK_FILTER MERGE REJECT_REQUEST"}, patches)
 }

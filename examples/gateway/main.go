@@ -117,6 +117,9 @@ func run(ctx context.Context, out io.Writer, denyForms bool) (err error) {
 		select {
 		case c := <-changes:
 			fmt.Fprintf(out, "%s: %s\n", scene.title, c.Outcome)
+			if c.Err != nil {
+				fmt.Fprintf(out, "  %v\n", c.Err)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

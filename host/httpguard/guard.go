@@ -84,6 +84,10 @@ func (g *Guard) admit(w http.ResponseWriter, r *http.Request) (_ *http.Request, 
 		g.counters.vpcHeaderRemoved(r.Context())
 	}
 	g.judge(r, &j)
+	var err error
+	if j.revision, err = revision(g.evaluator); err != nil && !j.problem.IsFault() {
+		j.fail(denial.Internal, err)
+	}
 	g.counters.judged(r.Context(), &j)
 	if g.candidate != nil && j.asked && g.candidateDiffers(r, &j) {
 		g.counters.candidateDiffers(r.Context(), &j)
@@ -111,6 +115,7 @@ type judgement struct {
 	problem  denial.Problem // stands in place of a decision
 	cause    error          // of the problem, for the log
 	decision abi.Decision
+	revision host.Revision // that was in force
 
 	passes           bool // the request goes on
 	vpcHeaderRemoved bool
@@ -272,10 +277,16 @@ func (b blocks) contain(ip netip.Addr) bool {
 	return false
 }
 
-// revision returns the revision in force, if the evaluator can tell.
-func revision(evaluator host.Evaluator) host.Revision {
+// revision returns the revision in force, "" if the evaluator cannot tell. A
+// panic of the evaluator is an error.
+func revision(evaluator host.Evaluator) (of host.Revision, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
 	if e, ok := evaluator.(interface{ Revision() host.Revision }); ok {
-		return e.Revision()
+		of = e.Revision()
 	}
-	return ""
+	return of, nil
 }

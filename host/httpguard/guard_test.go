@@ -219,6 +219,47 @@ func TestAFaultyCandidateHarmsNoRequest(t *testing.T) {
 	}
 }
 
+// lost is an evaluator that can decide, but not tell its revision.
+type lost struct{ host.Evaluator }
+
+func (lost) Revision() host.Revision { panic("out of order") }
+
+func TestAnEvaluatorThatPanicsAtItsRevisionRefuses(t *testing.T) {
+	for name, broken := range map[string]host.Evaluator{"only there": lost{native(t, policySet)}, "everywhere": (*host.Native)(nil)} {
+		for mode, opts := range map[string][]httpguard.Option{"": nil, ", report-only": {httpguard.ReportOnly()}} {
+			t.Run(name+mode, func(t *testing.T) {
+				s := serve(t, broken, opts...)
+				for _, target := range []string{"/", "/?AccessKeyId=%zz"} {
+					a := s.get(t, "", target, signedBy(open))
+					require.Equal(t, 403, a.StatusCode)
+					require.Contains(t, a.body, `"Code":"Internal"`)
+					require.Contains(t, a.body, `"SourceIp":"127.0.0.1"`)
+				}
+				n, _ := s.served()
+				require.Zero(t, n)
+				require.Equal(t, map[string]int64{"keymoat.errors{keymoat.error=Internal}": 2}, s.counts.all())
+				for _, record := range s.log.all(t) {
+					require.Equal(t, "ERROR", record["level"])
+					require.Contains(t, record["cause"], "panic: ")
+				}
+			})
+		}
+	}
+}
+
+func TestACandidateThatPanicsAtItsRevisionHarmsNoRequest(t *testing.T) {
+	for name, candidate := range map[string]host.Evaluator{"only there": lost{native(t, everywhereClosed)}, "everywhere": (*host.Native)(nil)} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, native(t, policySet), httpguard.WithCandidate(candidate))
+			require.Equal(t, 200, s.get(t, "", "/", signedBy(open)).StatusCode)
+			require.Equal(t, int64(1), s.counts.all()["keymoat.candidate.disagreements{keymoat.candidate.effect=Deny}"])
+			told := s.log.all(t)[0]["candidate"].(map[string]any)
+			require.Equal(t, "Deny", told["effect"])
+			require.Contains(t, told["cause"], "panic: ")
+		})
+	}
+}
+
 func TestAPanicOfTheNextHandlerIsNotTheGuards(t *testing.T) {
 	guard, err := httpguard.New(native(t, policySet))
 	require.NoError(t, err)

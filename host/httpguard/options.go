@@ -143,9 +143,9 @@ func WithVPCHeader(name string, peers ...netip.Prefix) Option {
 	}
 }
 
-// WithLogger sends records there: of refusals as warnings, of requests that
-// could not be judged as errors, of all others at the level of debugging. The
-// default is slog.Default.
+// WithLogger sends records there: of refusals as warnings, requests that cannot
+// be read among them; of faults on this side as errors; of allowed requests at
+// the level of debugging. The default is slog.Default.
 func WithLogger(l *slog.Logger) Option {
 	return func(g *Guard) error {
 		if l == nil {

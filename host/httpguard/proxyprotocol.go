@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -39,6 +40,13 @@ func (g *Guard) ConnContext(ctx context.Context, c net.Conn) context.Context {
 }
 
 type connectionKey struct{}
+
+// connectionOf returns the connection of a request, nil if it did not come
+// through Guard.Listener and Guard.ConnContext.
+func connectionOf(r *http.Request) *connection {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	return c
+}
 
 type listener struct {
 	net.Listener
@@ -100,6 +108,13 @@ func (c *connection) Read(b []byte) (int, error) {
 		c.told.Do(func() { c.guard.dropped(c.Raw(), connectionNoHeader, err) })
 	}
 	return n, err
+}
+
+// names reports whether the header names the caller. That of a connection of the
+// load balancer's own does not.
+func (c *connection) names() bool {
+	h := c.ProxyHeader()
+	return h != nil && !h.Command.IsLocal()
 }
 
 // vpc returns the VPC id of the header, "" if there is none. It is the same

@@ -45,8 +45,11 @@ func (g *Guard) logCandidate(r *http.Request, j *judgement) {
 			c = append(c, a)
 		}
 	}
-	if of := revision(g.candidate); of != "" {
+	switch of, err := revision(g.candidate); {
+	case of != "":
 		c = append(c, slog.String("revision", string(of)))
+	case err != nil && j.candidateErr == nil:
+		c = append(c, slog.String("cause", err.Error()))
 	}
 	attrs := append(g.attrs(r, j), slog.Group("candidate", c...))
 	g.logger.LogAttrs(r.Context(), slog.LevelInfo, "keymoat: the candidate would decide otherwise", attrs...)
@@ -64,13 +67,13 @@ func (g *Guard) attrs(r *http.Request, j *judgement) []slog.Attr {
 	} else {
 		attrs = decisionAttrs(attrs, &j.decision)
 	}
-	attrs = append(attrs, slog.String("source_ip", j.source.seen()), slog.String("source_from", g.sourceFrom(j)))
+	attrs = append(attrs, slog.String("source_ip", j.source.seen()), slog.String("source_from", sourceFrom(r, j)))
 	if j.vpcID != "" {
 		attrs = append(attrs, slog.String("vpc_id", j.vpcID))
 	}
 	attrs = claimAttrs(attrs, j)
-	if of := revision(g.evaluator); of != "" {
-		attrs = append(attrs, slog.String("revision", string(of)))
+	if j.revision != "" {
+		attrs = append(attrs, slog.String("revision", string(j.revision)))
 	}
 	attrs = append(attrs, slog.String("method", denial.Cut(r.Method)), slog.String("host", denial.Cut(r.Host)))
 	if r.URL != nil {
@@ -106,11 +109,11 @@ func decisionAttrs(attrs []slog.Attr, d *abi.Decision) []slog.Attr {
 }
 
 // sourceFrom says where the address of the caller was found.
-func (g *Guard) sourceFrom(j *judgement) string {
-	switch {
-	case j.source.header != "":
+func sourceFrom(r *http.Request, j *judgement) string {
+	if j.source.header != "" {
 		return j.source.header
-	case g.balancers != nil:
+	}
+	if c := connectionOf(r); c != nil && c.names() {
 		return "PROXY"
 	}
 	return "connection"

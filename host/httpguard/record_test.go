@@ -2,6 +2,8 @@ package httpguard_test
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -50,6 +52,24 @@ func TestEachRequestHasOneRecordThatSaysWhatBecameOfItAndWhy(t *testing.T) {
 		request(map[string]any{"level": "WARN", "msg": "keymoat: request refused", "error": "InvalidAccessKeyId", "cause": "the request has no readable AccessKeyId",
 			"place": "form body"}),
 	}, s.log.all(t))
+}
+
+func TestARecordSaysWhereTheAddressWasFound(t *testing.T) {
+	s := serve(t, native(t, policySet), balancer, httpguard.WithForwardedFor(networks("10.0.0.0/8")...))
+	s.get(t, proxied("203.0.113.1"), "/")
+	s.get(t, proxied("10.0.0.1"), "/", "X-Forwarded-For: 203.0.113.1")
+	s.get(t, header(localV2, "203.0.113.1", ""), "/")
+	var from []any
+	for _, record := range s.log.all(t) {
+		from = append(from, record["source_from"])
+	}
+	require.Equal(t, []any{"PROXY", "X-Forwarded-For", "connection"}, from)
+
+	log := &records{}
+	guard, err := httpguard.New(native(t, policySet), log.logger(), balancer)
+	require.NoError(t, err)
+	guard.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)) // not through Guard.Listener
+	require.Equal(t, "connection", log.all(t)[0]["source_from"])
 }
 
 func TestAllowedRequestsAreRecordedOnlyWhenDebugging(t *testing.T) {

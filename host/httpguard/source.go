@@ -59,7 +59,7 @@ func (f *forwarded) set(header string, w walk, proxies []netip.Prefix) error {
 
 // source returns the address of the caller: the nearest one that is not of a
 // trusted proxy. What lies beyond it was written by someone who is not
-// believed, and is not looked at.
+// believed, and does not count.
 func (f *forwarded) source(r *http.Request) (source, error) {
 	s := source{ip: peer(r)}
 	if !s.ip.IsValid() {

@@ -72,8 +72,8 @@ func (v *vpcSource) idOf(r *http.Request) (string, error) {
 	case vpcStatic:
 		return v.id, nil
 	case vpcTLV:
-		c, ok := r.Context().Value(connectionKey{}).(*connection)
-		if !ok {
+		c := connectionOf(r)
+		if c == nil {
 			return "", errors.New("the connection is not of Guard.Listener, or the server lacks Guard.ConnContext")
 		}
 		return c.vpc()

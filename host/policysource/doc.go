@@ -5,6 +5,9 @@
 //	source, err := policysource.Open(ctx, evaluator, "file:///etc/keymoat/policies.json")
 //	defer source.Close()
 //
-// A change is in force within a second. A document that is not valid, or a
-// source that cannot be read, is reported, and the former rules stay.
+// A change is seen within half a second and in force when it is loaded. In the
+// sandbox that is within a second in all for JSON of up to about 1 MB; a compiled
+// image of any size loads in milliseconds to tenths of a second. A document that
+// is not valid or cannot be loaded, and a source that cannot be read, are
+// reported, and the former rules stay.
 package policysource

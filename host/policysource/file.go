@@ -1,6 +1,7 @@
 package policysource
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,19 +19,19 @@ import (
 )
 
 // openFile opens file:///path or, relative to the working directory, file://./path.
-func openFile(u *url.URL, interval time.Duration) (*runtimevar.Variable, error) {
+func openFile(u *url.URL, o options) (*runtimevar.Variable, error) {
 	path := u.Path
 	if u.Host == "." || os.PathSeparator != '/' {
 		path = strings.TrimPrefix(path, "/")
 	}
-	if path == "" || u.Host != "" && u.Host != "." || u.RawQuery != "" {
+	if path == "" || u.Host != "" && u.Host != "." || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%s is not the URL of a file: file:///path or file://./path", u.Redacted())
 	}
 	path, err := filepath.Abs(filepath.FromSlash(path))
 	if err != nil {
 		return nil, err
 	}
-	return runtimevar.New(&file{path: path, interval: interval}), nil
+	return runtimevar.New(&file{path: path, interval: o.interval, limit: o.limit}), nil
 }
 
 // file watches a file by looking at it time and again. The driver that waits
@@ -40,6 +41,7 @@ func openFile(u *url.URL, interval time.Duration) (*runtimevar.Variable, error) 
 type file struct {
 	path     string
 	interval time.Duration
+	limit    int64
 
 	seen    fs.FileInfo // when it was read last, nil if it was not
 	settled bool        // seen is old enough to tell the next change
@@ -57,13 +59,16 @@ const (
 // WatchVariable implements driver.Watcher.
 func (f *file) WatchVariable(context.Context, driver.State) (driver.State, time.Duration) {
 	info, err := os.Stat(f.path) // before it is read: what changes after is seen the next time
-	if err != nil {
+	switch {
+	case err != nil:
 		return f.failed(err), f.interval
+	case !info.Mode().IsRegular(): // to read a pipe may take for ever
+		return f.failed(fmt.Errorf("%s (%v) is not a regular file; put one there, or a link to one", f.path, info.Mode())), f.interval
 	}
 	if f.seen != nil && f.settled && info.Size() > small && os.SameFile(f.seen, info) && f.seen.ModTime().Equal(info.ModTime()) && f.seen.Size() == info.Size() {
 		return nil, f.interval
 	}
-	content, err := os.ReadFile(f.path)
+	content, err := f.read(info.Size())
 	if err != nil {
 		return f.failed(err), f.interval
 	}
@@ -74,6 +79,21 @@ func (f *file) WatchVariable(context.Context, driver.State) (driver.State, time.
 		return &fileState{content: content, at: time.Now()}, f.interval
 	}
 	return nil, f.interval
+}
+
+// read reads the file, which probably has so many bytes.
+func (f *file) read(size int64) ([]byte, error) {
+	if size > f.limit {
+		return nil, tooLarge(f.limit)
+	}
+	from, err := os.Open(f.path)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	content := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err = content.ReadFrom(limited(from, f.limit))
+	return content.Bytes(), err
 }
 
 // failed is the state after an error, nil if it is the same error again.

@@ -1,24 +1,20 @@
 package policysource
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"regexp"
+	"runtime/debug"
+	"strings"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/metric/noop"
-	"gocloud.dev/blob"
 	"gocloud.dev/runtimevar"
-	"gocloud.dev/runtimevar/blobvar"
-	"gocloud.dev/runtimevar/httpvar"
 
 	"github.com/keymoat/keymoat/abi"
 	"github.com/keymoat/keymoat/host"
@@ -29,7 +25,7 @@ import (
 type Change struct {
 	Outcome  Outcome
 	Revision host.Revision // that is in force now, if this change put it there
-	Warnings []abi.Finding // about the document that is in force now
+	Warnings []abi.Finding // about the document that is in force now; not told while a newer one waits
 	Err      error         // why the former rules stay
 }
 
@@ -39,7 +35,8 @@ type Outcome string
 // The outcomes.
 const (
 	Loaded      Outcome = "Loaded"      // the document is in force
-	Refused     Outcome = "Refused"     // the evaluator did not take it; the former rules stay
+	Refused     Outcome = "Refused"     // it is not valid, or too large; the former rules stay
+	Failed      Outcome = "Failed"      // the evaluator could not load it; the former rules stay, and it is tried again
 	Unavailable Outcome = "Unavailable" // it cannot be read; the former rules stay
 )
 
@@ -55,9 +52,12 @@ type Source struct {
 	done chan struct{}
 
 	// Only whoever calls next uses these.
-	revision host.Revision     // of the document that was put in force last
-	sum      [sha256.Size]byte // of that document
-	told     map[string]bool   // the kinds of errors of the variable, until it can be read again
+	revision  host.Revision     // of the document that was put in force last
+	sum       [sha256.Size]byte // of that document
+	warnings  []abi.Finding     // about that document
+	validated bool              // they have been looked for
+	failed    []byte            // the document to try again, nil if there is none
+	told      map[string]bool   // the kinds of errors that last, until the variable has another value
 
 	mu  sync.Mutex
 	err error
@@ -73,41 +73,11 @@ type Source struct {
 // The program imports the drivers of buckets and variables. Open returns when
 // the document is in force, or with an error if it cannot be.
 func Open(ctx context.Context, evaluator host.Evaluator, urlOfDocument string, opts ...Option) (*Source, error) {
-	o := defaults(opts)
-	if o.interval <= 0 {
-		return nil, fmt.Errorf("policysource: the interval must be positive, not %v", o.interval)
-	}
-	u, err := url.Parse(urlOfDocument)
+	o, err := defaults(opts)
 	if err != nil {
 		return nil, fmt.Errorf("policysource: %w", err)
 	}
-	var (
-		variable *runtimevar.Variable
-		release  = func() {}
-	)
-	switch u.Scheme {
-	case "file":
-		variable, err = openFile(u, o.interval)
-	case "http", "https":
-		client := o.client
-		if client == nil {
-			transport := http.DefaultTransport.(*http.Transport).Clone()
-			client, release = &http.Client{Transport: transport, Timeout: 5 * time.Second}, transport.CloseIdleConnections
-		}
-		variable, err = (&httpvar.URLOpener{Client: client, Options: httpvar.Options{WaitDuration: o.interval}}).OpenVariableURL(ctx, u)
-	default:
-		if u.Fragment == "" || !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
-			variable, err = runtimevar.OpenVariable(ctx, urlOfDocument)
-			break
-		}
-		key := u.Fragment
-		u.Fragment, u.RawFragment = "", ""
-		var bucket *blob.Bucket
-		if bucket, err = blob.DefaultURLMux().OpenBucketURL(ctx, u); err == nil {
-			variable, err = blobvar.OpenVariable(bucket, key, runtimevar.BytesDecoder, &blobvar.Options{WaitDuration: o.interval})
-			release = func() { _ = bucket.Close() } // nothing was written
-		}
-	}
+	variable, release, err := openVariable(ctx, urlOfDocument, o)
 	if err != nil {
 		return nil, fmt.Errorf("policysource: %w", err)
 	}
@@ -120,15 +90,11 @@ func Watch(ctx context.Context, evaluator host.Evaluator, variable *runtimevar.V
 	if variable == nil {
 		return nil, errors.New("policysource: the variable is nil")
 	}
-	return watch(ctx, evaluator, variable, defaults(opts), func() {})
-}
-
-func defaults(opts []Option) options {
-	o := options{interval: time.Second / 2, logger: slog.Default(), provider: noop.NewMeterProvider()}
-	for _, set := range opts {
-		set(&o)
+	o, err := defaults(opts)
+	if err != nil {
+		return nil, fmt.Errorf("policysource: %w", err)
 	}
-	return o
+	return watch(ctx, evaluator, variable, o, func() {})
 }
 
 func watch(ctx context.Context, evaluator host.Evaluator, variable *runtimevar.Variable, o options, release func()) (*Source, error) {
@@ -172,71 +138,128 @@ func (s *Source) Close() error {
 	return err
 }
 
-// Err returns why what the source holds is not in force, nil if it is.
+// Err returns why what the source holds could not be put in force, nil if it
+// was. It knows nothing of rules that somebody else loads into the evaluator.
 func (s *Source) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// next waits for a change and puts it in force, if it can be.
+// next waits for a change and puts it in force, if it can be. A document that
+// could not be loaded is tried again if nothing changes.
 func (s *Source) next(ctx context.Context) error {
-	snapshot, err := s.variable.Watch(ctx)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	again, waiting := s.failed, ctx
+	if again != nil {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, s.options.interval)
+		defer cancel()
 	}
-	if err != nil {
-		return s.unavailable(ctx, fmt.Errorf("the policy document cannot be read: %w", err))
+	snapshot, err := s.variable.Watch(waiting)
+	s.failed = nil
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && err == waiting.Err():
+		return s.load(ctx, again)
+	case err != nil:
+		return s.lasting(ctx, Change{Outcome: Unavailable, Err: fmt.Errorf("the policy document cannot be read: %w", err)})
 	}
 	clear(s.told)
-	var document []byte
-	switch value := snapshot.Value.(type) {
-	case []byte:
-		document = value
-	case string:
-		document = []byte(value)
-	default:
-		return s.report(ctx, Change{Outcome: Refused, Err: fmt.Errorf("the variable holds a %T; it must be decoded to bytes", value)})
+	document, ok := documentIn(snapshot)
+	if !ok {
+		return s.report(ctx, Change{Outcome: Refused, Err: fmt.Errorf("the variable holds a %T; it must be decoded to bytes", snapshot.Value)})
 	}
 	return s.load(ctx, document)
+}
+
+func documentIn(snapshot runtimevar.Snapshot) (document []byte, ok bool) {
+	switch value := snapshot.Value.(type) {
+	case []byte:
+		return value, true
+	case string:
+		return []byte(value), true
+	}
+	return nil, false
 }
 
 // ports are what makes the errors of connections differ that are one and the same.
 var ports = regexp.MustCompile(`:[0-9]+`)
 
-// unavailable reports an error of the variable, unless it lasts. Of an outage with
-// ever new errors the first ones are reported, and that the variable is closed.
-func (s *Source) unavailable(ctx context.Context, err error) error {
+// lasting reports an error unless it has been: the same one may come back
+// time and again. Of ever new errors the first ones are reported, and that the
+// variable is closed. Stack traces, below the first line, do not make a new one.
+func (s *Source) lasting(ctx context.Context, c Change) error {
 	const most = 20
-	kind := ports.ReplaceAllString(err.Error(), "")
-	if s.told[kind] || len(s.told) == most && !errors.Is(err, runtimevar.ErrClosed) {
-		return err
+	kind, _, _ := strings.Cut(ports.ReplaceAllString(c.Err.Error(), ""), "\n")
+	if s.told[kind] || len(s.told) == most && !errors.Is(c.Err, runtimevar.ErrClosed) {
+		return c.Err
 	}
 	s.told[kind] = true
-	return s.report(ctx, Change{Outcome: Unavailable, Err: err})
+	return s.report(ctx, c)
 }
 
 func (s *Source) load(ctx context.Context, document []byte) error {
-	sum := sha256.Sum256(document)
-	// After something else, or nothing, was there for a while. Somebody may have
-	// loaded other rules by hand meanwhile.
-	if sum == s.sum && s.inForce() {
-		return s.report(ctx, Change{Outcome: Loaded, Revision: s.revision})
-	}
-	// What has begun is brought to an end: Close waits for it.
-	revision, err := s.evaluator.Load(context.WithoutCancel(ctx), document)
-	if err != nil {
+	ctx = context.WithoutCancel(ctx) // what has begun is brought to an end: Close waits for it
+	sum, revision := sha256.Sum256(document), s.revision
+	err := caught(func() (err error) {
+		// After something else, or nothing, was there for a while. Somebody may have
+		// loaded other rules by hand meanwhile.
+		if sum != s.sum || !s.inForce() {
+			revision, err = s.evaluator.Load(ctx, document)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, abi.StatusInvalidDocument), errors.Is(err, abi.StatusInvalidImage), errors.Is(err, abi.StatusTooLarge):
 		return s.report(ctx, Change{Outcome: Refused, Err: fmt.Errorf("the policy document is refused: %w", err)})
+	case err != nil:
+		s.failed = document
+		return s.lasting(ctx, Change{Outcome: Failed, Err: fmt.Errorf("the policy document cannot be loaded: %w", err)})
+	}
+	if sum != s.sum {
+		s.warnings, s.validated = nil, policy.IsImage(document)
 	}
 	s.revision, s.sum = revision, sum
-	change := Change{Outcome: Loaded, Revision: revision}
-	if !policy.IsImage(document) {
-		// The rules are in force already; warnings may take their time.
-		if report, err := s.evaluator.Validate(context.WithoutCancel(ctx), document); err == nil {
-			change.Warnings = report.Warnings
-		}
+	if !s.validated && !s.overtaken(ctx, document) {
+		s.validate(ctx, document)
 	}
-	return s.report(ctx, change)
+	return s.report(ctx, Change{Outcome: Loaded, Revision: revision, Warnings: s.warnings})
+}
+
+// overtaken reports whether the variable has another document to load. That is
+// more urgent than the warnings about the one in force, which take as long as
+// to load it did.
+func (s *Source) overtaken(ctx context.Context, document []byte) bool {
+	snapshot, err := s.variable.Latest(ctx) // there has been a value, so it does not wait
+	if err != nil {
+		return false
+	}
+	latest, ok := documentIn(snapshot)
+	return ok && !bytes.Equal(latest, document)
+}
+
+// validate looks for the warnings about the document in force.
+func (s *Source) validate(ctx context.Context, document []byte) {
+	err := caught(func() error {
+		report, err := s.evaluator.Validate(ctx, document)
+		s.warnings = report.Warnings
+		return err
+	})
+	if s.validated = err == nil; !s.validated {
+		s.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: the warnings about the new rules cannot be told", slog.Any("error", err))
+	}
+}
+
+// caught calls a function that is not this package's. A panic there is an error
+// here, and does not end the process.
+func caught(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // inForce reports whether the evaluator says that the document is in force which
@@ -263,7 +286,9 @@ func (s *Source) report(ctx context.Context, c Change) error {
 		s.options.logger.LogAttrs(ctx, slog.LevelInfo, "keymoat: new rules are in force", slog.String("revision", string(c.Revision)))
 	}
 	if s.options.changed != nil {
-		s.options.changed(c)
+		if err := caught(func() error { s.options.changed(c); return nil }); err != nil {
+			s.options.logger.LogAttrs(ctx, slog.LevelError, "keymoat: the function of OnChange failed", slog.Any("error", err))
+		}
 	}
 	return c.Err
 }

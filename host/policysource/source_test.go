@@ -45,6 +45,7 @@ func office(network string) string {
 
 var (
 	before, after = office("203.0.113.0/24"), office("198.51.100.0/24")
+	doubtful      = `{"Status":"Active","Statements":[]}`
 	bad           = `{"Status":"Active","Statements":[{"Type":"ClassicWhiteList","IPList":["everywhere"]}]}`
 )
 
@@ -314,12 +315,206 @@ func TestAnImageIsADocument(t *testing.T) {
 func TestWarningsAreReported(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
 	w := openURL(t, fileURL(path))
-	replace(t, path, `{"Status":"Active","Statements":[]}`)
+	replace(t, path, doubtful)
 	c := w.next(t)
 	require.Equal(t, policysource.Loaded, c.Outcome)
 	require.Len(t, c.Warnings, 1)
 	require.Contains(t, w.log.String(), `"level":"WARN"`)
 	require.Contains(t, w.log.String(), string(c.Warnings[0].Code))
+}
+
+func TestWarningsAreReportedAgainWhenTheDocumentIsBack(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	w := openURL(t, fileURL(path))
+	replace(t, path, doubtful)
+	warnings := w.next(t).Warnings
+	require.Len(t, warnings, 1)
+	replace(t, path, bad)
+	w.refused(t, policysource.Refused)
+	replace(t, path, doubtful)
+	require.Equal(t, warnings, w.next(t).Warnings)
+}
+
+// hooked is an evaluator that calls a function first, which may fail.
+type hooked struct {
+	host.Evaluator
+	load     func(document string) error
+	validate func(document string) error
+}
+
+func (h hooked) Load(ctx context.Context, document []byte) (host.Revision, error) {
+	if h.load != nil {
+		if err := h.load(string(document)); err != nil {
+			return "", err
+		}
+	}
+	return h.Evaluator.Load(ctx, document)
+}
+
+func (h hooked) Validate(ctx context.Context, document []byte) (abi.Report, error) {
+	if h.validate != nil {
+		if err := h.validate(string(document)); err != nil {
+			return abi.Report{}, err
+		}
+	}
+	return h.Evaluator.Validate(ctx, document)
+}
+
+// openHooked watches a file that an evaluator with hooks loads.
+func openHooked(t *testing.T, path string, h hooked) *watched {
+	return open(t, func(e host.Evaluator, opts ...policysource.Option) (*policysource.Source, error) {
+		h.Evaluator = e
+		return policysource.Open(t.Context(), h, fileURL(path), opts...)
+	})
+}
+
+func TestADocumentThatCouldNotBeLoadedIsTriedAgain(t *testing.T) {
+	for name, fault := range map[string]func() error{
+		"an error":               func() error { return errors.New("out of order") },
+		"an error with a status": func() error { return abi.StatusInternal },
+		"a panic":                func() error { panic("out of order") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+			const most = 5
+			var n atomic.Int32
+			w := openHooked(t, path, hooked{load: func(document string) error {
+				if document == after && n.Add(1) <= most {
+					return fault()
+				}
+				return nil
+			}})
+			replace(t, path, after)
+			require.ErrorContains(t, w.refused(t, policysource.Failed), "cannot be loaded")
+			w.loaded(t) // the failure is told once
+			require.Equal(t, after, inForce(t, w.evaluator))
+			require.Equal(t, int32(most+1), n.Load())
+		})
+	}
+}
+
+func TestADocumentThatIsTooLargeIsNotTriedAgain(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	var n atomic.Int32
+	w := openHooked(t, path, hooked{load: func(document string) error {
+		if document == after {
+			n.Add(1)
+			return abi.StatusTooLarge
+		}
+		return nil
+	}})
+	replace(t, path, after)
+	w.refused(t, policysource.Refused)
+	replace(t, path, bad) // told after further looks
+	w.refused(t, policysource.Refused)
+	require.Equal(t, int32(1), n.Load())
+}
+
+func TestADocumentThatCouldNotBeLoadedGivesWayToAnother(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	w := openHooked(t, path, hooked{load: func(document string) error {
+		if document == after {
+			return errors.New("out of order")
+		}
+		return nil
+	}})
+	replace(t, path, after)
+	w.refused(t, policysource.Failed)
+	replace(t, path, bad)
+	w.refused(t, policysource.Refused)
+	replace(t, path, after)
+	w.refused(t, policysource.Failed)
+	require.NoError(t, os.Remove(path))
+	w.refused(t, policysource.Unavailable)
+	replace(t, path, before)
+	w.loaded(t)
+}
+
+func TestAnEvaluatorThatCannotLoadIsNotOpened(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	h := hooked{Evaluator: host.NewNative(), load: func(string) error { panic("out of order") }}
+	_, err := policysource.Open(t.Context(), h, fileURL(path), policysource.WithLogger(slog.New(slog.DiscardHandler)))
+	require.ErrorContains(t, err, "panic: out of order")
+}
+
+func TestWarningsThatCannotBeToldChangeNothingElse(t *testing.T) {
+	for name, fault := range map[string]func() error{
+		"an error": func() error { return errors.New("out of order") },
+		"a panic":  func() error { panic("out of order") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+			w := openHooked(t, path, hooked{validate: func(string) error { return fault() }})
+			replace(t, path, after)
+			w.loaded(t)
+			require.Equal(t, after, inForce(t, w.evaluator))
+			require.Contains(t, w.log.String(), `"level":"ERROR","msg":"keymoat: the warnings about the new rules cannot be told"`)
+			require.Contains(t, w.log.String(), "out of order")
+		})
+	}
+}
+
+func TestAPanicOfTheCallersFunctionEndsNothing(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	w := &watched{evaluator: host.NewNative(), changes: make(chan policysource.Change, 100), log: &lines{}}
+	var err error
+	w.Source, err = policysource.Open(t.Context(), w.evaluator, fileURL(path), policysource.WithInterval(2*time.Millisecond),
+		policysource.OnChange(func(c policysource.Change) { w.changes <- c; panic("out of order") }),
+		policysource.WithLogger(slog.New(slog.NewJSONHandler(w.log, nil))))
+	require.NoError(t, err)
+	w.loaded(t)
+	replace(t, path, after)
+	w.loaded(t)
+	require.NoError(t, w.Close())
+	require.Equal(t, 2, strings.Count(w.log.String(), `"level":"ERROR","msg":"keymoat: the function of OnChange failed"`))
+}
+
+func TestANewerDocumentDoesNotWaitForWarnings(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	put := func(document string) {
+		require.NoError(t, bucket.WriteAll(t.Context(), "policies.json", []byte(document), nil))
+	}
+	put(before)
+	variable, err := blobvar.OpenVariable(bucket, "policies.json", runtimevar.BytesDecoder, &blobvar.Options{WaitDuration: time.Millisecond})
+	require.NoError(t, err)
+	var validated lines
+	var meanwhile atomic.Value // what comes while the doubtful one is loaded
+	meanwhile.Store(after)
+	w := open(t, func(e host.Evaluator, opts ...policysource.Option) (*policysource.Source, error) {
+		return policysource.Watch(t.Context(), hooked{
+			Evaluator: e,
+			load: func(document string) error {
+				if document != doubtful {
+					return nil
+				}
+				next := meanwhile.Load().(string)
+				put(next)
+				for deadline := time.Now().Add(wait); time.Now().Before(deadline); runtime.Gosched() {
+					if latest, err := variable.Latest(t.Context()); err == nil && string(latest.Value.([]byte)) == next {
+						return nil
+					}
+				}
+				return errors.New("the variable does not change")
+			},
+			validate: func(document string) error { _, err := io.WriteString(&validated, document+"\n"); return err },
+		}, variable, opts...)
+	})
+	put(doubtful)
+	c := w.next(t)
+	require.Equal(t, policysource.Loaded, c.Outcome)
+	require.Empty(t, c.Warnings)
+	w.loaded(t)
+	require.Equal(t, after, inForce(t, w.evaluator))
+	require.Equal(t, before+"\n"+after+"\n", validated.String())
+
+	meanwhile.Store(bad)
+	put(doubtful)
+	require.Empty(t, w.next(t).Warnings)
+	w.refused(t, policysource.Refused)
+	meanwhile.Store(doubtful)
+	put(doubtful)
+	require.Len(t, w.next(t).Warnings, 1, "they are told as soon as there is time for them")
 }
 
 func TestARelativeFileIsOneOfTheWorkingDirectory(t *testing.T) {
@@ -375,6 +570,39 @@ func TestADocumentOfAnHTTPServer(t *testing.T) {
 	s.now(document(before))
 	w.loaded(t)
 	require.Equal(t, before, inForce(t, w.evaluator))
+}
+
+func TestADocumentAboveTheSizeLimitIsNotRead(t *testing.T) {
+	limit := policysource.WithSizeLimit(int64(len(before)))
+	check := func(t *testing.T, w *watched, put func(string)) {
+		put(before + " ")
+		require.ErrorContains(t, w.refused(t, policysource.Unavailable), fmt.Sprintf("more bytes than the limit of %d (WithSizeLimit)", len(before)))
+		require.Equal(t, before, inForce(t, w.evaluator))
+		put(before)
+		w.loaded(t)
+	}
+	t.Run("file", func(t *testing.T) {
+		path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+		check(t, openURL(t, fileURL(path), limit), func(document string) { replace(t, path, document) })
+	})
+	t.Run("HTTP", func(t *testing.T) {
+		s := newSite(t, document(before))
+		check(t, openURL(t, s.URL, limit), func(content string) { s.now(document(content)) })
+	})
+	t.Run("HTTP without an end, by a client of the caller's", func(t *testing.T) {
+		s := newSite(t, document(before))
+		check(t, openURL(t, s.URL, limit, policysource.WithHTTPClient(&http.Client{Transport: &http.Transport{}})), func(content string) {
+			if content == before {
+				s.now(document(content))
+				return
+			}
+			s.now(func(w http.ResponseWriter, r *http.Request) {
+				for r.Context().Err() == nil {
+					_, _ = io.WriteString(w, content)
+				}
+			})
+		})
+	})
 }
 
 func TestAServerThatDoesNotAnswerIsReported(t *testing.T) {
@@ -521,6 +749,7 @@ func TestWhatCannotBeInForceIsNotOpened(t *testing.T) {
 		"a folder":                   fileURL(dir),
 		"a file of another host":     "file://example.com/policies.json",
 		"a file with parameters":     fileURL(good) + "?decoder=jsonmap",
+		"a file with a fragment":     fileURL(good) + "#other",
 		"a file without a path":      "file://",
 		"a bad document":             fileURL(wrong),
 		"a server that is not there": "http://127.0.0.1:1/policies.json",
@@ -535,10 +764,48 @@ func TestWhatCannotBeInForceIsNotOpened(t *testing.T) {
 	}
 	_, err := policysource.Open(t.Context(), host.NewNative(), fileURL(good), policysource.WithInterval(0))
 	require.ErrorContains(t, err, "interval")
+	_, err = policysource.Watch(t.Context(), host.NewNative(), constantvar.New(before), policysource.WithInterval(-1))
+	require.ErrorContains(t, err, "interval")
+	_, err = policysource.Open(t.Context(), host.NewNative(), fileURL(good), policysource.WithSizeLimit(0))
+	require.ErrorContains(t, err, "size limit")
 	_, err = policysource.Open(t.Context(), nil, fileURL(good))
 	require.ErrorContains(t, err, "policysource: the evaluator is nil")
 	_, err = policysource.Watch(t.Context(), host.NewNative(), nil)
 	require.ErrorContains(t, err, "policysource: the variable is nil")
+}
+
+func TestAnErrorNamesThePackageOfTheDriverThatIsMissing(t *testing.T) {
+	for at, pkg := range map[string]string{
+		"s3://bucket?region=eu-west-1#policies.json": "gocloud.dev/blob/s3blob",
+		"gs://bucket":                           "gocloud.dev/blob/gcsblob",
+		"etcd://policies?decoder=bytes&wait=1s": "gocloud.dev/runtimevar/etcdvar",
+	} {
+		_, err := policysource.Open(t.Context(), host.NewNative(), at)
+		require.ErrorContains(t, err, `import _ "`+pkg+`"`)
+	}
+}
+
+func TestAnErrorAsksForTheKeyOfTheObject(t *testing.T) {
+	_, err := policysource.Open(t.Context(), host.NewNative(), "bucket:///policies")
+	require.ErrorContains(t, err, "bucket:///policies names a bucket and no object; put its key behind #")
+}
+
+func TestErrorsShowNoPassword(t *testing.T) {
+	for _, at := range []string{
+		"http://user:s%65cret@127.0.0.1:1/policies.json",
+		"http://user:s%65cret@127.0.0.1:1/%zz",
+		"http://user:s%65cret/@127.0.0.1:1/policies.json",
+		"http://user:s%65cret@127.0.0.1:1/policies.json?wait=x",
+		"file://user:s%65cret@example.com/policies.json",
+		"ftp://user:s%65cret@127.0.0.1/policies.json",
+		"bucket://user:s%65cret@127.0.0.1/policies.json",
+		"s3://user:s%65cret@127.0.0.1/policies.json",
+	} {
+		_, err := policysource.Open(t.Context(), host.NewNative(), at, policysource.WithLogger(slog.New(slog.DiscardHandler)))
+		require.ErrorContains(t, err, "policysource: ")
+		require.NotContains(t, err.Error(), "secret", at)
+		require.NotContains(t, err.Error(), "s%65cret", at)
+	}
 }
 
 func TestAVariableMustHoldBytes(t *testing.T) {
@@ -644,14 +911,4 @@ func TestChangesAreCountedByOutcome(t *testing.T) {
 		counts[outcome.AsString()] = p.Value
 	}
 	require.Equal(t, map[string]int64{"Loaded": 2, "Refused": 1, "Unavailable": 1}, counts)
-}
-
-// How long it takes from the file's replacement to the new rules, at the default interval.
-func BenchmarkFromReplacingAFileToItsRules(b *testing.B) {
-	path := write(b, filepath.Join(b.TempDir(), "policies.json"), before)
-	w := openURL(b, fileURL(path), policysource.WithInterval(time.Second/2))
-	for i := 0; b.Loop(); i++ {
-		replace(b, path, []string{after, before}[i%2])
-		w.loaded(b)
-	}
 }

@@ -30,12 +30,14 @@ func TestTheGuardConforms(t *testing.T) {
 }
 
 // A case that is declared to be not expressible must either fail when it is
-// put, or be answered by the parser of its JSON before it comes to a request,
-// but for one that shows that the next request is answered all the same.
+// put, or be answered by the parser of its JSON before it comes to a request.
 func TestNothingIsDeclaredThatCouldBePut(t *testing.T) {
 	g, exceptions := start(t)
 	cases, err := conformance.Cases()
 	require.NoError(t, err)
+	requests := map[string]int{
+		"source-wrong-shape": 1, // its last one shows that a request is answered all the same
+	}
 	for _, c := range cases {
 		for _, x := range exceptions {
 			if declared, _ := path.Match(x.Cases, c.ID); !declared {
@@ -45,7 +47,7 @@ func TestNothingIsDeclaredThatCouldBePut(t *testing.T) {
 			results, err := conformance.Check(t.Context(), []conformance.Case{c}, conformance.InProcess(g), nil)
 			require.NoError(t, err)
 			if results[0].Outcome != conformance.Failed {
-				require.LessOrEqual(t, g.asked, before+1, c.ID)
+				require.Equal(t, requests[c.ID], g.asked-before, c.ID)
 			}
 		}
 	}
