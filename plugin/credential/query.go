@@ -32,7 +32,7 @@ func mayNameID(pair string) bool {
 		return false
 	}
 	switch c := pair[0]; c {
-	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+':
+	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+', '[':
 	default:
 		if !isSpace(c) && c < utf8.RuneSelf {
 			return false

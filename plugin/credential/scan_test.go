@@ -84,6 +84,7 @@ func TestAPlainIDEndsAtEveryByteThatIsNotOfOne(t *testing.T) {
 func FuzzTarget(f *testing.F) {
 	f.Add("/?Action=DescribeRegions&AccessKeyId=LTAI5tExample0000000001&Signature=x%3D")
 	f.Add("/?%61ccesskeyid%3dLTAI5tExample0000000001;OSSAccessKeyId=a?x-oss-credential=b#X-Amz-Credential=c")
+	f.Add("/?[\xf8\xf8\xf8\xf8KeYId&[AccessKeyId]=1&%zzAccessKeyId&\x00a\xdfkeyid")
 	f.Add("http://host/?a+c+c+e+s+s+k+e+y+i+d=1&access\u212aeyid=2&acce\u017f\u017fkeyid=3")
 	f.Fuzz(func(t *testing.T, target string) {
 		var quick, plain Finder
