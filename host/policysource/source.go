@@ -221,6 +221,7 @@ func (s *Source) load(ctx context.Context, document []byte) error {
 		s.warnings, s.validated = nil, policy.IsImage(document)
 	}
 	s.revision, s.sum = revision, sum
+	clear(s.told)
 	if !s.validated && !s.overtaken(ctx, document) {
 		s.validate(ctx, document)
 	}

@@ -393,6 +393,25 @@ func TestADocumentThatCouldNotBeLoadedIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsToldAfterManyFailuresThatAreOver(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
+	var n atomic.Int32
+	w := openHooked(t, path, hooked{load: func(document string) error {
+		if document == after && n.Add(1) <= 25 {
+			return fmt.Errorf("%d bytes too few", n.Load())
+		}
+		return nil
+	}})
+	replace(t, path, after)
+	for range 20 { // more are not told
+		w.refused(t, policysource.Failed)
+	}
+	w.loaded(t)
+	require.NoError(t, os.Remove(path))
+	w.refused(t, policysource.Unavailable)
+	require.Error(t, w.Err())
+}
+
 func TestADocumentThatIsTooLargeIsNotTriedAgain(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "policies.json"), before)
 	var n atomic.Int32
